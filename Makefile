@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+# make         the daemon, build/plain/sluiced   SAN=1       with ASan and UBSan, build/san-1/
+# make check   unit tests                        SAN=thread  with TSan, build/san-thread/
+# make flow    flow tests against the daemon     CC=clang, CFLAGS=-O0\ -g, …
+# make test    all of that, plain and under the sanitizers
+# make lint    format, layers, sizes, scripts, all warnings of gcc and clang
+#
+# make flow FLOW='tests/flow/test_tail.py -k late'   some of them
+# SLUICED=/path/to/sluiced make flow                 another binary
+# Missing Debian packages are installed first (scripts/deps).
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+SAN    ?=
+BUILD  ?= build/$(if $(SAN),san-$(SAN),plain)
+FLOW   ?= tests
+TSAN_FLOW ?= -m threads tests
+JOBS   ?= $(shell nproc)
+PYTEST := /usr/bin/python3 -m pytest
+
+CPPFLAGS = -I. -I$(BUILD) -D_GNU_SOURCE
+WARN     = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+           -Wvla -Wformat=2
+HARDEN   = -fstack-protector-strong -fstack-clash-protection -fPIE \
+           $(if $(filter x86_64,$(shell uname -m)),-fcf-protection=full)
+CFLAGS  ?= -O2 -g
+CFLAGS_ALL  = -std=gnu17 $(WARN) $(HARDEN) $(CFLAGS)
+LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code $(LDFLAGS)
+LDLIBS      = -lcurl -luv -ljansson -lhiredis -lyaml -lexpat -lcrypto
+
+ifeq ($(SAN),1)
+SAN_FLAGS = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+else ifeq ($(SAN),thread)
+SAN_FLAGS = -fsanitize=thread -fno-omit-frame-pointer
+else
+CPPFLAGS += -D_FORTIFY_SOURCE=2
+endif
+CFLAGS_ALL  += $(SAN_FLAGS)
+LDFLAGS_ALL += $(SAN_FLAGS)
+export ASAN_OPTIONS  = detect_stack_use_after_return=1:strict_string_checks=1
+export UBSAN_OPTIONS = print_stacktrace=1
+export TSAN_OPTIONS  = halt_on_error=1
+
+MAIN_SRC  := daemon/main.c
+PARTS_SRC := $(wildcard lib/*/*.c) $(filter-out $(MAIN_SRC),$(wildcard daemon/*.c))
+UNIT_SRC  := $(wildcard tests/unit/test_*.c)
+RIG_SRC   := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
+
+MAIN_OBJ  := $(MAIN_SRC:%.c=$(BUILD)/%.o)
+PARTS_OBJ := $(PARTS_SRC:%.c=$(BUILD)/%.o)
+UNIT_OBJ  := $(UNIT_SRC:%.c=$(BUILD)/%.o)
+RIG_OBJ   := $(RIG_SRC:%.c=$(BUILD)/%.o)
+UNIT_BIN  := $(UNIT_OBJ:.o=)
+ALL_OBJ   := $(MAIN_OBJ) $(PARTS_OBJ) $(UNIT_OBJ) $(RIG_OBJ)
+
+all: $(BUILD)/sluiced
+objects: $(ALL_OBJ)
+
+$(BUILD)/sluiced: $(MAIN_OBJ) $(PARTS_OBJ)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/%.o: %.c | build/deps
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# The queue's function library is built into the program as a C string.
+$(BUILD)/queue_lua.h: lib/queue/queue.lua scripts/embed
+	@mkdir -p $(@D)
+	scripts/embed queue_lua $< > $@
+$(PARTS_OBJ): | $(BUILD)/queue_lua.h
+
+# Everything but main, for the tests; the linker takes from it what a test calls.
+$(BUILD)/parts.a: $(PARTS_OBJ) $(RIG_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(UNIT_BIN): %: %.o $(BUILD)/parts.a
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LDLIBS)
+
+build/deps: scripts/deps
+	@mkdir -p build
+	scripts/deps build
+	@touch $@
+
+check: $(UNIT_BIN)
+	@failed=0; for test in $^; do \
+	    if $$test >$$test.log 2>&1; then echo "ok    $$test"; \
+	    else echo "FAIL  $$test"; cat $$test.log; failed=1; fi; \
+	done; exit $$failed
+
+flow: $(if $(SLUICED),,$(BUILD)/sluiced)
+	SLUICED=$(abspath $(or $(SLUICED),$(BUILD)/sluiced)) $(PYTEST) $(FLOW)
+
+# Under TSan only the tests that are marked for it: it makes the daemon four times slower.
+test:
+	scripts/deps build test
+	$(MAKE) -j$(JOBS) check
+	$(MAKE) -j$(JOBS) check SAN=1
+	$(MAKE) -j$(JOBS) check SAN=thread
+	$(MAKE) -j$(JOBS) flow SAN=thread FLOW='$(TSAN_FLOW)'
+	$(MAKE) -j$(JOBS) flow SAN=1
+	$(MAKE) -j$(JOBS) flow
+
+lint:
+	scripts/deps build test lint
+	clang-format --dry-run -Werror $$(find lib daemon tests -name '*.[ch]')
+	scripts/check-layers
+	scripts/check-size
+	shellcheck $$(grep -lE '^#!/bin/(ba)?sh' scripts/* .ci/*)
+	$(MAKE) -j$(JOBS) objects BUILD=build/lint-gcc CC=gcc CFLAGS='-O2 -g -Werror'
+	$(MAKE) -j$(JOBS) objects BUILD=build/lint-clang CC=clang CFLAGS='-O2 -g -Werror'
+
+clean:
+	rm -rf build
+
+-include $(ALL_OBJ:.o=.d)
+.PHONY: all objects check flow test lint clean
+.DELETE_ON_ERROR:

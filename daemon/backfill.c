@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * History on demand: a job names a range of creation times, it is cut into windows, each window
+ * lists its batches. Both are tasks, so a year of history survives any restart, and both only
+ * list: the batches take the same way as those of the tail, in the slow lane.
+ *
+ *   job     [from, to)  ──fan──▶ windows of queue.window each       cursor: start of the next one
+ *   window  [from, to)  ──walk, fan──▶ batches                      cursor: "<created>/<page>"
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/discover.h"
+#include "daemon/task.h"
+#include "daemon/walk.h"
+#include "lib/base/log.h"
+
+#define WINDOWS_PER_FAN 50
+
+/* ---- job */
+
+struct job {
+    struct task task;
+    int64_t from, to, at;
+    char offset[24];
+    struct queue_op fan;
+    struct deferred step;
+};
+
+static void step_job(struct deferred *work);
+static void on_windows(struct queue_op *op);
+
+static struct task *job_start(struct core *core, struct queue_task *lease)
+{
+    struct job *job = mem_alloc(sizeof *job);
+    task_init(&job->task, core, lease, &job_kind);
+    job->from = queue_task_int(lease, "from", 0);
+    job->to = queue_task_int(lease, "to", 0);
+    snprintf(job->offset, sizeof job->offset, "%s", lease->offset);
+    int64_t reached = strtoll(lease->offset, NULL, 10);
+    job->at = reached > job->from ? reached : job->from;
+    job->step.run = step_job;
+    loop_defer(core->loop, &job->step);
+    return &job->task;
+}
+
+static void job_free(struct task *task)
+{
+    struct job *job = container_of(task, struct job, task);
+    loop_undefer(task->core->loop, &job->step);
+    queue_cancel(&job->fan);
+    queue_op_release(&job->fan);
+    task_release(task);
+    mem_free(job);
+}
+
+static void job_cancel(struct task *task)
+{
+    (void)task; /* a fan answers soon, and the end follows */
+}
+
+const struct task_kind job_kind = { job_start, job_cancel, job_free, NULL };
+
+static void step_job(struct deferred *work)
+{
+    struct job *job = container_of(work, struct job, step);
+    struct core *core = job->task.core;
+    struct queue_child child[WINDOWS_PER_FAN];
+    struct queue_field field[WINDOWS_PER_FAN][2];
+    char *text[WINDOWS_PER_FAN][3];
+    size_t count = 0;
+    for (; count < WINDOWS_PER_FAN && job->at < job->to; count++) {
+        int64_t end = job->at + core->settings->queue.window_ms;
+        end = end < job->to ? end : job->to;
+        text[count][0] =
+            mem_print("w/%s/%" PRId64, job->task.lease->id + strlen("j/"), job->at);
+        text[count][1] = mem_print("%" PRId64, job->at);
+        text[count][2] = mem_print("%" PRId64, end);
+        field[count][0] = (struct queue_field){ "from", text[count][1] };
+        field[count][1] = (struct queue_field){ "to", text[count][2] };
+        child[count] =
+            (struct queue_child){ QUEUE_WINDOW, text[count][0], job->task.lease->lane,
+                                  job->at,      field[count],   2 };
+        job->at = end;
+    }
+    char cursor[24];
+    snprintf(cursor, sizeof cursor, "%" PRId64, job->at);
+    job->fan.done = on_windows;
+    queue_op_release(&job->fan);
+    queue_fan(core->queue, &job->fan, job->task.lease, job->offset, cursor, job->at >= job->to,
+              child, count);
+    memcpy(job->offset, cursor, sizeof cursor);
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < 3; k++)
+            mem_free(text[i][k]);
+}
+
+static void on_windows(struct queue_op *op)
+{
+    struct job *job = container_of(op, struct job, fan);
+    if (op->fault.code) {
+        task_queue_fault(&job->task, &op->fault);
+        return;
+    }
+    job->task.progress(job->task.core);
+    if (job->at >= job->to) {
+        log_event(LOG_INFO, job->task.lease->id, "cut into windows");
+        task_sealed(&job->task);
+    } else if (job->task.cancelled) {
+        task_stop(&job->task);
+    } else {
+        loop_defer(job->task.core->loop, &job->step);
+    }
+}
+
+/* ---- window */
+
+struct window {
+    struct task task;
+    char offset[48];
+    int page;
+    bool sealing;
+    struct walk walk;
+    struct queue_op fan;
+    struct deferred begin;
+};
+
+static void begin_window(struct deferred *work);
+static void on_page(struct walk *walk);
+static void on_walked(struct walk *walk);
+static void on_page_queued(struct queue_op *op);
+
+static struct task *window_start(struct core *core, struct queue_task *lease)
+{
+    struct window *window = mem_alloc(sizeof *window);
+    task_init(&window->task, core, lease, &window_kind);
+    snprintf(window->offset, sizeof window->offset, "%s", lease->offset);
+    const char *slash = strchr(lease->offset, '/');
+    window->page = slash ? (int)strtol(slash + 1, NULL, 10) : 0;
+    int64_t from = queue_task_int(lease, "from", 0), at = strtoll(lease->offset, NULL, 10);
+    window->walk = (struct walk){ .core = core,
+                                  .dataset = lease->dataset,
+                                  .from = at > from ? at : from,
+                                  .to = queue_task_int(lease, "to", 0),
+                                  .page = on_page,
+                                  .done = on_walked };
+    window->begin.run = begin_window;
+    loop_defer(core->loop, &window->begin);
+    return &window->task;
+}
+
+static void window_free(struct task *task)
+{
+    struct window *window = container_of(task, struct window, task);
+    loop_undefer(task->core->loop, &window->begin);
+    queue_cancel(&window->fan);
+    queue_op_release(&window->fan);
+    walk_release(&window->walk);
+    task_release(task);
+    mem_free(window);
+}
+
+static void window_cancel(struct task *task)
+{
+    walk_cancel(&container_of(task, struct window, task)->walk);
+}
+
+const struct task_kind window_kind = { window_start, window_cancel, window_free, NULL };
+
+static void begin_window(struct deferred *work)
+{
+    struct window *window = container_of(work, struct window, begin);
+    if (window->task.cancelled)
+        task_stop(&window->task);
+    else
+        walk_start(&window->walk);
+}
+
+static void fan_window(struct window *window, int64_t at, const struct discovered *found)
+{
+    char cursor[48];
+    snprintf(cursor, sizeof cursor, "%" PRId64 "/%d", at, ++window->page);
+    window->fan.done = on_page_queued;
+    queue_op_release(&window->fan);
+    queue_fan(window->task.core->queue, &window->fan, window->task.lease, window->offset,
+              cursor, window->sealing, found->child, found->count);
+    memcpy(window->offset, cursor, sizeof cursor);
+}
+
+static void on_page(struct walk *walk)
+{
+    struct window *window = container_of(walk, struct window, walk);
+    struct discovered found;
+    discover_children(walk->batches, walk->count, walk->dataset, window->task.lease->lane,
+                      &found);
+    window->task.core->metrics.batches_discovered += (int64_t)found.count;
+    fan_window(window, walk->batches[walk->count - 1].created, &found);
+    discover_free(&found);
+}
+
+static void on_walked(struct walk *walk)
+{
+    struct window *window = container_of(walk, struct window, walk);
+    struct discovered none = { 0 };
+    if (walk->fault.code) {
+        task_fail(&window->task, &walk->fault);
+        return;
+    }
+    window->sealing = true;
+    fan_window(window, walk->to, &none);
+}
+
+static void on_page_queued(struct queue_op *op)
+{
+    struct window *window = container_of(op, struct window, fan);
+    if (op->fault.code) {
+        task_queue_fault(&window->task, &op->fault);
+        return;
+    }
+    window->task.progress(window->task.core);
+    if (window->sealing)
+        task_sealed(&window->task);
+    else if (window->task.cancelled)
+        task_stop(&window->task);
+    else
+        walk_next(&window->walk);
+}

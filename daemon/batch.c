@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One batch becomes file tasks. A batch is claimed twice: in phase "fan" it is looked at and
+ * listed here, in phase "fin", when all its files are completed, commit.c takes it.
+ *
+ *   LOOK ─ readable? ─▶ CHECK ─ no manifest yet? ─▶ LIST ──fan──▶ file tasks, sealed
+ *    │ open: back to the queue, look again later
+ *    └ never readable, or nothing for the lake: SKIP ──▶ sealed without children
+ *
+ * A batch in the queue can be listed any number of times: its children have ids made of what they
+ * are, so the queue knows those that it has.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/batch_list.h"
+#include "daemon/commit.h"
+#include "daemon/task.h"
+#include "daemon/uploader.h"
+#include "lib/aep/catalog.h"
+#include "lib/base/digest.h"
+#include "lib/base/encode.h"
+#include "lib/base/log.h"
+
+#define FILES_PER_FAN  50
+#define ROOM_WAIT_MS   500
+#define LOOK_MIN_MS    2000
+#define LOOK_MAX_MS    600000
+#define STALLED_MIN_MS 600000
+
+enum batch_phase { BATCH_LOOK, BATCH_CHECK, BATCH_LIST, BATCH_SKIP, BATCH_PHASES };
+
+struct batch {
+    struct task task;
+    enum batch_phase phase;
+    bool entered;
+    const struct dataset_settings *dataset;
+    const char *id; /* AEP's, inside the task's id */
+    char *manifest_key;
+    const char *skip; /* why nothing is copied */
+    struct catalog_list look;
+    struct batch_list list;
+    char offset[24];
+    bool fanning, sealing, wants_room;
+    struct timer room;
+    struct queue_op op, save;
+    struct upload upload;
+    size_t files; /* handed on so far */
+    struct deferred step;
+};
+
+static void step_batch(struct deferred *work);
+static void start_look(struct batch *batch);
+static void start_check(struct batch *batch);
+static void start_list(struct batch *batch);
+static void start_skip(struct batch *batch);
+static void on_room(struct timer *timer);
+static void fan_next(struct batch_list *list);
+
+static const struct {
+    const char *name;
+    void (*start)(struct batch *batch);
+} row[BATCH_PHASES] = {
+    [BATCH_LOOK] = { "look", start_look },
+    [BATCH_CHECK] = { "check", start_check },
+    [BATCH_LIST] = { "list", start_list },
+    [BATCH_SKIP] = { "skip", start_skip },
+};
+
+/* ---- life */
+
+static enum batch_phase first_phase(const struct batch *batch)
+{
+    const struct queue_task *lease = batch->task.lease;
+    const char *status = queue_task_get(lease, "status_aep");
+    if (queue_task_int(lease, "class_aep", BATCH_LAKE) == BATCH_SUB)
+        return BATCH_SKIP;
+    /* What discovery saw is good for the first try; later the batch may have been withdrawn. */
+    bool fresh = lease->attempts <= 1 && lease->lost == 0;
+    return fresh && status && catalog_state(status) == BATCH_READABLE ? BATCH_CHECK
+                                                                      : BATCH_LOOK;
+}
+
+static struct task *batch_start(struct core *core, struct queue_task *lease)
+{
+    if (strcmp(lease->phase, "fin") == 0)
+        return commit_kind.start(core, lease);
+    struct batch *batch = mem_alloc(sizeof *batch);
+    task_init(&batch->task, core, lease, &batch_kind);
+    batch->step.run = step_batch;
+    batch->room.fire = on_room;
+    batch->dataset = settings_dataset(core->settings, lease->dataset);
+    batch->id = strrchr(lease->id, '/') + 1;
+    batch->skip = "sub-batch";
+    batch->phase = first_phase(batch);
+    snprintf(batch->offset, sizeof batch->offset, "%s", lease->offset);
+    loop_defer(core->loop, &batch->step);
+    return &batch->task;
+}
+
+static void batch_free(struct task *task)
+{
+    struct batch *batch = container_of(task, struct batch, task);
+    loop_undefer(task->core->loop, &batch->step);
+    timer_clear(task->core->loop, &batch->room);
+    queue_cancel(&batch->op);
+    queue_cancel(&batch->save);
+    queue_op_release(&batch->op);
+    queue_op_release(&batch->save);
+    catalog_release(&batch->look);
+    batch_list_release(&batch->list);
+    s3_call_release(&batch->upload.call);
+    mem_free(batch->manifest_key);
+    task_release(task);
+    mem_free(batch);
+}
+
+static void batch_cancel(struct task *task)
+{
+    struct batch *batch = container_of(task, struct batch, task);
+    if (batch->entered && batch->phase == BATCH_LOOK)
+        catalog_cancel(&batch->look);
+    if (batch->entered && batch->phase == BATCH_LIST)
+        batch_list_cancel(&batch->list);
+    loop_defer(task->core->loop, &batch->step);
+}
+
+const struct task_kind batch_kind = { batch_start, batch_cancel, batch_free, NULL };
+
+/* ---- the driver */
+
+static void step_batch(struct deferred *work)
+{
+    struct batch *batch = container_of(work, struct batch, step);
+    struct fault fault = { 0 };
+    if (batch->task.ending || batch->entered)
+        return;
+    if (batch->task.cancelled) {
+        task_stop(&batch->task);
+        return;
+    }
+    if (!batch->dataset) {
+        fault_set(&fault, ERR_BUG, "dataset %s is not configured here",
+                  batch->task.lease->dataset);
+        task_fail(&batch->task, &fault);
+        return;
+    }
+    if (!batch->manifest_key)
+        batch->manifest_key = commit_key(batch->task.core, batch->dataset, batch->task.lease);
+    batch->entered = true;
+    row[batch->phase].start(batch);
+}
+
+static void go(struct batch *batch, enum batch_phase phase)
+{
+    log_event(LOG_DEBUG, batch->task.lease->id, "%s -> %s", row[batch->phase].name,
+              row[phase].name);
+    batch->phase = phase;
+    batch->entered = false;
+    loop_defer(batch->task.core->loop, &batch->step);
+}
+
+static void skip(struct batch *batch, const char *why)
+{
+    batch->skip = why;
+    go(batch, BATCH_SKIP);
+}
+
+static void call_s3(struct batch *batch, struct s3_call call,
+                    void (*done)(struct upload *upload))
+{
+    s3_call_release(&batch->upload.call);
+    batch->upload.call = call;
+    batch->upload.call.key = batch->manifest_key;
+    batch->upload.done = done;
+    uploader_start(batch->task.core->uploader, &batch->upload);
+}
+
+/* ---- is it readable? */
+
+/* An open batch is looked at again after a tenth of its age: soon while it is young. */
+static int64_t look_delay(const struct batch *batch, enum batch_state state)
+{
+    int64_t age = aep_now(batch->task.core->aep).ms - batch->task.lease->order,
+            delay = age / 10;
+    int64_t least = state == BATCH_STALLED ? STALLED_MIN_MS : LOOK_MIN_MS;
+    delay = delay > LOOK_MAX_MS ? LOOK_MAX_MS : delay;
+    return delay < least ? least : delay;
+}
+
+static void look_again(struct batch *batch, enum batch_state state, const char *status)
+{
+    struct queue_field field[] = { { "status_aep", status } };
+    task_rest(&batch->task, look_delay(batch, state), field, 1);
+}
+
+static void on_look(struct catalog_list *look)
+{
+    struct batch *batch = container_of(look, struct batch, look);
+    struct fault fault = look->fault;
+    const struct batch_info *info = look->batches;
+    if (fault.code == ERR_NOT_FOUND) {
+        skip(batch, "deleted");
+    } else if (fault.code || look->count != 1) {
+        if (!fault.code)
+            fault_set(&fault, ERR_BAD_RESPONSE, "%zu batches instead of one", look->count);
+        task_fail(&batch->task, &fault);
+    } else if (info->class == BATCH_SUB) {
+        skip(batch, "sub-batch");
+    } else if (info->state == BATCH_READABLE) {
+        go(batch, BATCH_CHECK);
+    } else if (info->state == BATCH_OPEN || info->state == BATCH_STALLED) {
+        look_again(batch, info->state, info->status);
+    } else {
+        skip(batch, info->state == BATCH_WITHDRAWN ? "withdrawn" : "failed");
+    }
+}
+
+static void start_look(struct batch *batch)
+{
+    batch->look = (struct catalog_list){ .dataset = batch->dataset->id,
+                                         .batch = batch->id,
+                                         .done = on_look };
+    catalog_start(batch->task.core->aep, &batch->look);
+}
+
+/* ---- is it committed already? (after a loss of Redis, or when its record has expired) */
+
+static void on_check(struct upload *upload)
+{
+    struct batch *batch = container_of(upload, struct batch, upload);
+    enum err err = upload->call.fault.code;
+    if (err == ERR_NOT_FOUND)
+        go(batch, BATCH_LIST);
+    else if (err)
+        task_fail(&batch->task, &upload->call.fault);
+    else
+        skip(batch, "manifest");
+}
+
+static void start_check(struct batch *batch)
+{
+    call_s3(batch, (struct s3_call){ .op = S3_HEAD }, on_check);
+}
+
+/* ---- its files */
+
+static void on_fanned(struct queue_op *op)
+{
+    struct batch *batch = container_of(op, struct batch, op);
+    batch->fanning = false;
+    if (op->fault.code) {
+        /* The listing must stop before the task may end; the fault waits in it. */
+        batch->list.fault = op->fault;
+        batch_list_cancel(&batch->list);
+    } else if (batch->sealing) {
+        batch->task.progress(batch->task.core);
+        task_sealed(&batch->task);
+        return;
+    } else if (op->number <= 0) {
+        batch->wants_room = true;
+        timer_set_in(batch->task.core->loop, &batch->room, ROOM_WAIT_MS);
+    }
+    batch->task.progress(batch->task.core);
+    fan_next(&batch->list);
+}
+
+static void fan(struct batch *batch, const struct queue_child *child, size_t count, bool sealed)
+{
+    char cursor[24];
+    snprintf(cursor, sizeof cursor, "%ld", strtol(batch->offset, NULL, 10) + 1);
+    batch->fanning = true;
+    batch->sealing = sealed;
+    batch->op.done = on_fanned;
+    queue_op_release(&batch->op);
+    queue_fan(batch->task.core->queue, &batch->op, batch->task.lease, batch->offset, cursor,
+              sealed, child, count);
+    memcpy(batch->offset, cursor, sizeof cursor);
+}
+
+/* There was no room for more open files; an empty fan asks again. */
+static void on_room(struct timer *timer)
+{
+    struct batch *batch = container_of(timer, struct batch, room);
+    batch->wants_room = false;
+    if (batch->list.fault.code || batch->task.cancelled)
+        fan_next(&batch->list);
+    else
+        fan(batch, NULL, 0, false);
+}
+
+static char *file_task_id(const struct batch *batch, const struct access_file *file)
+{
+    uint8_t digest[SHA256_SIZE];
+    char hex[25];
+    AUTO_BUF text = BUF_INIT(1 << 16);
+    buf_print(&text, "%s\n%s", file->id, file->name);
+    digest_sha256(text.data, text.len, digest);
+    encode_hex(digest, 12, hex);
+    return mem_print("f/%s/%s/%s", batch->dataset->id, batch->id, hex);
+}
+
+static void fan_files(struct batch *batch, size_t count, bool sealed)
+{
+    struct queue_child child[FILES_PER_FAN] = { 0 };
+    struct queue_field field[FILES_PER_FAN][3];
+    char length[FILES_PER_FAN][24], *id[FILES_PER_FAN];
+    for (size_t i = 0; i < count; i++) {
+        const struct access_file *file = &batch->list.files[i];
+        id[i] = file_task_id(batch, file);
+        snprintf(length[i], sizeof length[i], "%" PRId64, file->length);
+        field[i][0] = (struct queue_field){ "file_id", file->id };
+        field[i][1] = (struct queue_field){ "name", file->name };
+        field[i][2] = (struct queue_field){ "length", length[i] };
+        child[i] = (struct queue_child){
+            QUEUE_FILE, id[i], batch->task.lease->lane, batch->task.lease->order, field[i], 3
+        };
+    }
+    batch->files += count;
+    fan(batch, child, count, sealed);
+    for (size_t i = 0; i < count; i++)
+        mem_free(id[i]);
+    batch_list_take(&batch->list, count);
+}
+
+/* A readable batch with records but without files is listed too early: come back. */
+static bool listed_too_early(const struct batch *batch)
+{
+    return batch->files == 0 && batch->list.count == 0 &&
+           queue_task_int(batch->task.lease, "records", 0) > 0;
+}
+
+/* Nothing more is handed on: the task ends as soon as no listing runs. */
+static void end_listing(struct batch *batch)
+{
+    if (!batch->list.complete)
+        return;
+    if (batch->list.fault.code)
+        task_fail(&batch->task, &batch->list.fault);
+    else
+        task_stop(&batch->task);
+}
+
+static void fan_next(struct batch_list *list)
+{
+    struct batch *batch = container_of(list, struct batch, list);
+    if (batch->fanning || batch->wants_room || batch->task.ending)
+        return;
+    if (list->fault.code || batch->task.cancelled)
+        end_listing(batch);
+    else if (list->complete && listed_too_early(batch))
+        look_again(batch, BATCH_OPEN, "success");
+    else if (list->complete && list->count <= FILES_PER_FAN)
+        fan_files(batch, list->count, true);
+    else if (list->count)
+        fan_files(batch, list->count < FILES_PER_FAN ? list->count : FILES_PER_FAN, false);
+}
+
+static void start_list(struct batch *batch)
+{
+    batch->list =
+        (struct batch_list){ .core = batch->task.core, .batch = batch->id, .ready = fan_next };
+    batch_list_start(&batch->list);
+}
+
+/* ---- nothing to copy */
+
+static void on_saved(struct queue_op *op)
+{
+    (void)op; /* if it was fenced, the sealing behind it is too */
+}
+
+static void start_skip(struct batch *batch)
+{
+    struct queue_field field[] = { { "skip", batch->skip } };
+    batch->save.done = on_saved;
+    queue_save(batch->task.core->queue, &batch->save, batch->task.lease, field, 1);
+    batch->list.complete = true;
+    fan(batch, NULL, 0, true);
+}

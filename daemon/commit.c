@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commits a batch whose files are all in S3.
+ *
+ *   ROWS ──▶ PUT manifest, create-only ──▶ done
+ *               └ exists ──▶ COMPARE ─ same bytes? ──▶ done
+ *
+ * A batch that had nothing to copy is only reported.
+ */
+#include "daemon/commit.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/manifest.h"
+#include "daemon/uploader.h"
+#include "lib/base/digest.h"
+#include "lib/base/log.h"
+#include "lib/s3/key.h"
+
+#define MANIFEST_MAX (64 << 20)
+
+struct commit {
+    struct task task;
+    const struct dataset_settings *dataset;
+    char *manifest_key;
+    struct queue_op op;
+    struct upload upload;
+    struct buf manifest;
+    size_t files;
+    int64_t bytes;
+    struct deferred begin;
+};
+
+static void begin_commit(struct deferred *work);
+static void start_rows(struct commit *commit);
+static void start_put(struct commit *commit);
+static void start_compare(struct commit *commit);
+
+static const char *batch_id(const struct queue_task *lease)
+{
+    return strrchr(lease->id, '/') + 1;
+}
+
+char *commit_key(const struct core *core, const struct dataset_settings *dataset,
+                 const struct queue_task *lease)
+{
+    struct buf key = BUF_INIT(S3_KEY_MAX * 4);
+    key_build(core->settings->s3.manifest,
+              &(struct key_values){ .prefix = core->settings->s3.prefix,
+                                    .dataset = dataset->as,
+                                    .dataset_id = dataset->id,
+                                    .batch = batch_id(lease),
+                                    .created = { lease->order } },
+              &key);
+    return buf_take(&key);
+}
+
+static struct task *commit_start(struct core *core, struct queue_task *lease)
+{
+    struct commit *commit = mem_alloc(sizeof *commit);
+    task_init(&commit->task, core, lease, &commit_kind);
+    buf_init(&commit->manifest, MANIFEST_MAX);
+    commit->begin.run = begin_commit;
+    commit->dataset = settings_dataset(core->settings, lease->dataset);
+    if (commit->dataset)
+        commit->manifest_key = commit_key(core, commit->dataset, lease);
+    loop_defer(core->loop, &commit->begin);
+    return &commit->task;
+}
+
+static void commit_free(struct task *task)
+{
+    struct commit *commit = container_of(task, struct commit, task);
+    loop_undefer(task->core->loop, &commit->begin);
+    queue_cancel(&commit->op);
+    queue_op_release(&commit->op);
+    s3_call_release(&commit->upload.call);
+    buf_release(&commit->manifest);
+    mem_free(commit->manifest_key);
+    task_release(task);
+    mem_free(commit);
+}
+
+static void commit_cancel(struct task *task)
+{
+    (void)task; /* seconds from its end: better done than given back */
+}
+
+const struct task_kind commit_kind = { commit_start, commit_cancel, commit_free, NULL };
+
+static void begin_commit(struct deferred *work)
+{
+    struct commit *commit = container_of(work, struct commit, begin);
+    struct fault fault = { 0 };
+    if (commit->dataset) {
+        start_rows(commit);
+        return;
+    }
+    fault_set(&fault, ERR_BUG, "dataset %s is not configured here",
+              commit->task.lease->dataset);
+    task_fail(&commit->task, &fault);
+}
+
+static void call_s3(struct commit *commit, struct s3_call call,
+                    void (*done)(struct upload *upload))
+{
+    s3_call_release(&commit->upload.call);
+    commit->upload.call = call;
+    commit->upload.call.key = commit->manifest_key;
+    commit->upload.done = done;
+    uploader_start(commit->task.core->uploader, &commit->upload);
+}
+
+static void complete(struct commit *commit)
+{
+    char files[24], bytes[24];
+    snprintf(files, sizeof files, "%zu", commit->files);
+    snprintf(bytes, sizeof bytes, "%" PRId64, commit->bytes);
+    struct queue_field field[] = { { "files", files },
+                                   { "bytes", bytes },
+                                   { "manifest", commit->manifest_key } };
+    commit->task.core->metrics.batches_committed++;
+    log_event(LOG_INFO, commit->task.lease->id, "committed files=%s bytes=%s manifest=%s",
+              files, bytes, commit->manifest_key);
+    task_complete(&commit->task, field, 3);
+}
+
+static void complete_skipped(struct commit *commit, const char *why)
+{
+    struct queue_field field[] = { { "files", "0" }, { "result", why } };
+    if (strcmp(why, "manifest") == 0)
+        commit->task.core->metrics.batches_known++;
+    else
+        commit->task.core->metrics.batches_skipped++;
+    log_event(LOG_INFO, commit->task.lease->id, "nothing to copy reason=%s", why);
+    task_complete(&commit->task, field, 2);
+}
+
+static void on_rows(struct queue_op *op)
+{
+    struct commit *commit = container_of(op, struct commit, op);
+    struct fault fault = op->fault;
+    if (fault.code) {
+        task_queue_fault(&commit->task, &fault);
+        return;
+    }
+    const char **text = mem_alloc_array(op->rows, sizeof *text);
+    for (size_t i = 0; i < op->rows; i++)
+        text[i] = op->row[i].value;
+    struct manifest_head head = { .batch = batch_id(commit->task.lease),
+                                  .dataset = commit->dataset->id,
+                                  .sandbox = commit->task.core->settings->aep.sandbox,
+                                  .created = commit->task.lease->order };
+    commit->files = op->rows;
+    enum err err = manifest_build(&head, text, op->rows, &commit->manifest, &commit->bytes);
+    mem_free(text);
+    if (commit->manifest.overflow)
+        err = fault_set(&fault, ERR_MEMORY, "manifest of %zu files is too large", op->rows);
+    else if (err)
+        fault_set(&fault, err, "a row of the batch's results is malformed");
+    if (err)
+        task_fail(&commit->task, &fault);
+    else
+        start_put(commit);
+}
+
+static void start_rows(struct commit *commit)
+{
+    const char *why = queue_task_get(commit->task.lease, "skip");
+    if (why) {
+        complete_skipped(commit, why);
+        return;
+    }
+    commit->op.done = on_rows;
+    queue_rows(commit->task.core->queue, &commit->op, commit->task.lease);
+}
+
+static void on_put(struct upload *upload)
+{
+    struct commit *commit = container_of(upload, struct commit, upload);
+    if (upload->call.fault.code == ERR_EXISTS)
+        start_compare(commit);
+    else if (upload->call.fault.code)
+        task_fail(&commit->task, &upload->call.fault);
+    else
+        complete(commit);
+}
+
+static void start_put(struct commit *commit)
+{
+    call_s3(commit,
+            (struct s3_call){ .op = S3_PUT,
+                              .body = commit->manifest.data,
+                              .body_len = commit->manifest.len,
+                              .body_crc32c =
+                                  digest_crc32c(0, commit->manifest.data, commit->manifest.len),
+                              .content_type = "application/json",
+                              .create_only = true },
+            on_put);
+}
+
+/* Somebody was here before: another worker, or ourselves before the answer was lost. */
+static void on_compare(struct upload *upload)
+{
+    struct commit *commit = container_of(upload, struct commit, upload);
+    const struct buf *there = &upload->call.content;
+    struct fault fault = upload->call.fault;
+    bool same = there->len == commit->manifest.len &&
+                memcmp(there->data, commit->manifest.data, there->len) == 0;
+    if (!fault.code && !same)
+        fault_set(&fault, ERR_DIFFERS, "%s exists with other content", commit->manifest_key);
+    if (fault.code)
+        task_fail(&commit->task, &fault);
+    else
+        complete(commit);
+}
+
+static void start_compare(struct commit *commit)
+{
+    call_s3(commit, (struct s3_call){ .op = S3_GET }, on_compare);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every task may use. Made by main, owned by main, all of it belongs to the main thread.
+ */
+#ifndef SLUICE_DAEMON_CORE_H
+#define SLUICE_DAEMON_CORE_H
+
+#include "daemon/metrics.h"
+#include "daemon/settings.h"
+#include "lib/aep/aep.h"
+#include "lib/queue/queue.h"
+#include "lib/s3/s3.h"
+
+struct pool;
+struct uploader;
+struct scheduler;
+struct tail_memory;
+
+struct core {
+    struct loop *loop;
+    struct settings *settings;
+    struct metrics metrics;
+    struct aep *aep;
+    struct queue *queue;
+    struct pool *pool;
+    struct uploader *uploader;
+    struct scheduler *scheduler;
+    struct tail_memory *tail_memory; /* one per configured dataset, in order; see tail.c */
+    struct s3_options s3;            /* shared with the uploader's threads, see s3.h */
+    struct s3_credentials credentials;
+};
+
+/* A random number for jitter. */
+uint64_t core_random(void);
+
+#endif

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One file: from its task to an object in S3.
+ *
+ *   small   STREAM ──────────────────────────────────────────▶ REPORT
+ *             └─ the object exists ─▶ VERIFY ─ same? ─▶ REPORT
+ *   large   CREATE ─▶ KEEP ─▶ STREAM ─▶ COMPLETE ─▶ VERIFY ─▶ REPORT
+ *   again   CHECK (is it there already?) ─▶ RESUME (ListParts ∩ our record) ─▶ as above
+ *
+ * The upload id is in Redis before the first part is sent, each part right after S3 has it: that
+ * is all a successor needs. Whenever it is in doubt whether an object was made, VERIFY asks HEAD
+ * and compares size, source fingerprint and CRC-32C.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/manifest.h"
+#include "daemon/resume.h"
+#include "daemon/task.h"
+#include "daemon/transfer.h"
+#include "daemon/uploader.h"
+#include "lib/base/digest.h"
+#include "lib/base/encode.h"
+#include "lib/base/log.h"
+#include "lib/s3/key.h"
+
+enum file_state {
+    FILE_CHECK,
+    FILE_RESUME,
+    FILE_CREATE,
+    FILE_KEEP,
+    FILE_STREAM,
+    FILE_COMPLETE,
+    FILE_VERIFY,
+    FILE_CLEAR, /* forget a broken upload before failing */
+    FILE_REPORT,
+    FILE_STATES
+};
+
+struct file {
+    struct task task;
+    enum file_state state;
+    bool entered; /* the state's work was started; it comes back through a callback */
+    struct parts parts;
+    char *key, *batch;
+    char source[2 * SHA256_SIZE + 1];
+    char upload_id[S3_UPLOAD_MAX + 1];
+    char offset[24];
+    uint32_t crc32c;
+    struct transfer transfer;
+    struct upload upload;
+    struct queue_op keep;
+    struct fault fault;
+    struct deferred step;
+};
+
+/* Save of one part; lives until Redis has answered, the file does not wait for it. */
+struct part_save {
+    struct queue_op op;
+};
+
+static void step_file(struct deferred *work);
+static void enter(struct file *file, enum file_state state);
+static void start_check(struct file *file);
+static void start_resume(struct file *file);
+static void start_create(struct file *file);
+static void start_keep(struct file *file);
+static void start_stream(struct file *file);
+static void start_complete(struct file *file);
+static void start_clear(struct file *file);
+static void start_report(struct file *file);
+static enum file_state after_check(struct file *file);
+static enum file_state after_resume(struct file *file);
+static enum file_state after_create(struct file *file);
+static enum file_state after_keep(struct file *file);
+static enum file_state after_stream(struct file *file);
+static enum file_state after_complete(struct file *file);
+static enum file_state after_verify(struct file *file);
+
+/* `after` sees what the work of the state brought and names the next state. */
+static const struct {
+    const char *name;
+    void (*start)(struct file *file);
+    enum file_state (*after)(struct file *file);
+} row[FILE_STATES] = {
+    [FILE_CHECK] = { "check", start_check, after_check },
+    [FILE_RESUME] = { "resume", start_resume, after_resume },
+    [FILE_CREATE] = { "create", start_create, after_create },
+    [FILE_KEEP] = { "keep", start_keep, after_keep },
+    [FILE_STREAM] = { "stream", start_stream, after_stream },
+    [FILE_COMPLETE] = { "complete", start_complete, after_complete },
+    [FILE_VERIFY] = { "verify", start_check, after_verify },
+    [FILE_CLEAR] = { "clear", start_clear, NULL },
+    [FILE_REPORT] = { "report", start_report, NULL },
+};
+
+/* ---- life */
+
+static void make_source(struct file *file, const char *file_id, const char *name)
+{
+    uint8_t digest[SHA256_SIZE];
+    AUTO_BUF text = BUF_INIT(1 << 20);
+    buf_print(&text, "%s\n%s\n%" PRId64, file_id, name, file->parts.length);
+    digest_sha256(text.data, text.len, digest);
+    encode_hex(digest, sizeof digest, file->source);
+}
+
+static void make_key(struct file *file, const struct dataset_settings *dataset)
+{
+    const struct queue_task *lease = file->task.lease;
+    struct buf key = BUF_INIT(S3_KEY_MAX * 4);
+    key_build(dataset->key,
+              &(struct key_values){ .prefix = file->task.core->settings->s3.prefix,
+                                    .dataset = dataset->as,
+                                    .dataset_id = dataset->id,
+                                    .batch = file->batch,
+                                    .file_id = queue_task_get(lease, "file_id"),
+                                    .name = queue_task_get(lease, "name"),
+                                    .created = { lease->order } },
+              &key);
+    file->key = buf_take(&key);
+}
+
+/* What the task's hash says; a hash that makes no sense is a dead letter. */
+static enum err read_lease(struct file *file)
+{
+    const struct queue_task *lease = file->task.lease;
+    const struct settings *settings = file->task.core->settings;
+    const struct dataset_settings *dataset = settings_dataset(settings, lease->dataset);
+    const char *file_id = queue_task_get(lease, "file_id"),
+               *name = queue_task_get(lease, "name");
+    int64_t length = queue_task_int(lease, "length", -1), size = 0;
+    if (!dataset || !file_id || !name || length < 0)
+        return fault_set(&file->fault, ERR_BUG, "task lacks dataset, file_id, name or length");
+    int64_t configured = queue_task_int(lease, "part_size", settings->transfer.part_bytes);
+    if (parts_size(length, configured, settings->transfer.memory_bytes / 2, &size))
+        return fault_set(&file->fault, ERR_MEMORY,
+                         "%" PRId64 " bytes need larger parts: raise transfer.memory", length);
+    parts_init(&file->parts, length, size);
+    const char *batch = lease->parent ? strrchr(lease->parent, '/') : NULL;
+    file->batch = mem_copy_text(batch ? batch + 1 : "");
+    make_source(file, file_id, name);
+    make_key(file, dataset);
+    const char *upload_id = queue_task_get(lease, "upload_id");
+    if (upload_id && strlen(upload_id) < sizeof file->upload_id)
+        snprintf(file->upload_id, sizeof file->upload_id, "%s", upload_id);
+    return OK;
+}
+
+static struct task *file_start(struct core *core, struct queue_task *lease)
+{
+    struct file *file = mem_alloc(sizeof *file);
+    task_init(&file->task, core, lease, &file_kind);
+    file->step.run = step_file;
+    bool fresh = lease->attempts <= 1 && lease->lost == 0;
+    if (read_lease(file) == OK)
+        file->state = !fresh ? FILE_CHECK : file->parts.count > 1 ? FILE_CREATE : FILE_STREAM;
+    loop_defer(core->loop, &file->step);
+    return &file->task;
+}
+
+static void file_free(struct task *task)
+{
+    struct file *file = container_of(task, struct file, task);
+    loop_undefer(task->core->loop, &file->step);
+    queue_cancel(&file->keep);
+    queue_op_release(&file->keep);
+    parts_release(&file->parts);
+    mem_free(file->key);
+    mem_free(file->batch);
+    task_release(task);
+    mem_free(file);
+}
+
+static void file_cancel(struct task *task)
+{
+    struct file *file = container_of(task, struct file, task);
+    if (file->entered && file->state == FILE_STREAM)
+        transfer_cancel(&file->transfer);
+    loop_defer(task->core->loop, &file->step);
+}
+
+static const char *file_offset(struct task *task)
+{
+    struct file *file = container_of(task, struct file, task);
+    int64_t offset = file->parts.state ? parts_offset(&file->parts) : 0;
+    snprintf(file->offset, sizeof file->offset, "%" PRId64, offset);
+    return file->offset;
+}
+
+const struct task_kind file_kind = { file_start, file_cancel, file_free, file_offset };
+
+/* ---- the driver */
+
+static void enter(struct file *file, enum file_state state)
+{
+    if (log_enabled(LOG_DEBUG))
+        log_event(LOG_DEBUG, file->task.lease->id, "%s -> %s", row[file->state].name,
+                  row[state].name);
+    file->state = state;
+    file->entered = false;
+}
+
+/* Ends the file with its fault; a fault that spoils the upload makes the next try begin anew. */
+static void end_badly(struct file *file)
+{
+    if (err_action(file->fault.code) == ACT_RESTART && file->upload_id[0] && !file->task.lost)
+        enter(file, FILE_CLEAR);
+    else
+        task_fail(&file->task, &file->fault);
+}
+
+static void step_file(struct deferred *work)
+{
+    struct file *file = container_of(work, struct file, step);
+    struct task *task = &file->task;
+    if (task->ending)
+        return;
+    if (!file->entered && file->fault.code && file->state != FILE_CLEAR)
+        end_badly(file);
+    else if (!file->entered && task->cancelled && file->state != FILE_REPORT)
+        task_stop(task);
+    if (task->ending || file->entered)
+        return;
+    file->entered = true;
+    row[file->state].start(file);
+}
+
+/* The work of the state came back: decide and go on from the loop. */
+static void advance(struct file *file)
+{
+    enter(file, row[file->state].after(file));
+    loop_defer(file->task.core->loop, &file->step);
+}
+
+static void on_upload(struct upload *upload)
+{
+    advance(container_of(upload, struct file, upload));
+}
+
+static void call_s3(struct file *file, struct s3_call call)
+{
+    s3_call_release(&file->upload.call);
+    file->upload.call = call;
+    file->upload.call.key = file->key;
+    file->upload.done = on_upload;
+    uploader_start(file->task.core->uploader, &file->upload);
+}
+
+/* Takes the result of the S3 call; the fault stays if it is one. */
+static enum err s3_result(struct file *file)
+{
+    file->fault = file->upload.call.fault;
+    return file->fault.code;
+}
+
+/* ---- is it there already? */
+
+static void start_check(struct file *file)
+{
+    call_s3(file, (struct s3_call){ .op = S3_HEAD });
+}
+
+static enum file_state to_transfer(const struct file *file)
+{
+    if (file->parts.count == 1)
+        return FILE_STREAM;
+    return file->upload_id[0] ? FILE_RESUME : FILE_CREATE;
+}
+
+static enum file_state after_check(struct file *file)
+{
+    struct s3_call *head = &file->upload.call;
+    enum err err = s3_result(file);
+    if (err == ERR_NOT_FOUND) {
+        file->fault.code = OK;
+        return to_transfer(file);
+    }
+    if (err)
+        return FILE_CHECK;
+    if (resume_same(&file->upload.call, &file->parts, file->source)) {
+        /* A manifest states checksums: if neither store nor record has it, read and send again. */
+        if (head->has_crc32c)
+            file->crc32c = head->got_crc32c;
+        else if (!resume_crc32c(&file->parts, file->task.lease, &file->crc32c))
+            return to_transfer(file);
+        file->task.core->metrics.files_known++;
+        return FILE_REPORT;
+    }
+    fault_set(&file->fault, ERR_DIFFERS, "%s exists with %" PRId64 " bytes of another source",
+              file->key, head->got_size);
+    return FILE_CHECK;
+}
+
+/* ---- an upload that was begun before */
+
+static void start_resume(struct file *file)
+{
+    call_s3(file, (struct s3_call){ .op = S3_LIST_PARTS, .upload_id = file->upload_id });
+}
+
+static enum file_state after_resume(struct file *file)
+{
+    enum err err = s3_result(file);
+    if (err == ERR_NO_UPLOAD) {
+        file->fault.code = OK;
+        return FILE_CREATE;
+    }
+    if (err)
+        return FILE_RESUME;
+    for (size_t i = 0; i < file->upload.call.listed_count; i++)
+        if (resume_part(&file->parts, file->task.lease, &file->upload.call.listed[i]))
+            file->task.core->metrics.parts_resumed++;
+    log_event(LOG_INFO, file->task.lease->id,
+              "resumes at %" PRId64 " of %" PRId64 " bytes, %d of %d parts stored",
+              parts_offset(&file->parts), file->parts.length, file->parts.stored,
+              file->parts.count);
+    return file->parts.stored == file->parts.count ? FILE_COMPLETE : FILE_STREAM;
+}
+
+/* ---- a new upload */
+
+static void start_create(struct file *file)
+{
+    call_s3(file, (struct s3_call){ .op = S3_CREATE, .source = file->source });
+}
+
+static enum file_state after_create(struct file *file)
+{
+    if (s3_result(file))
+        return FILE_CREATE;
+    memcpy(file->upload_id, file->upload.call.new_upload_id, sizeof file->upload_id);
+    return FILE_KEEP;
+}
+
+static void on_keep(struct queue_op *op)
+{
+    advance(container_of(op, struct file, keep));
+}
+
+static void start_keep(struct file *file)
+{
+    char size[24];
+    snprintf(size, sizeof size, "%" PRId64, file->parts.size);
+    struct queue_field field[] = { { "upload_id", file->upload_id }, { "part_size", size } };
+    file->keep.done = on_keep;
+    queue_save(file->task.core->queue, &file->keep, file->task.lease, field, 2);
+}
+
+static enum file_state after_keep(struct file *file)
+{
+    file->fault = file->keep.fault;
+    return FILE_STREAM;
+}
+
+/* ---- the bytes */
+
+static void on_part_saved(struct queue_op *op)
+{
+    /* A fenced save needs no reaction here: the next beat or the end of the task says so too. */
+    queue_op_release(op);
+    mem_free(container_of(op, struct part_save, op));
+}
+
+static void on_part_stored(struct transfer *transfer, int part)
+{
+    struct file *file = container_of(transfer, struct file, transfer);
+    if (file->parts.count == 1)
+        return;
+    char name[16];
+    snprintf(name, sizeof name, "p%d", part + 1);
+    AUTO_BUF text = BUF_INIT(1024);
+    parts_write(&file->parts.part[part], &text);
+    struct queue_field field[] = { { name, buf_text(&text) },
+                                   { "offset", file_offset(&file->task) } };
+    struct part_save *save = mem_alloc(sizeof *save);
+    save->op.done = on_part_saved;
+    queue_save(file->task.core->queue, &save->op, file->task.lease, field, 2);
+}
+
+static void on_transfer(struct transfer *transfer)
+{
+    advance(container_of(transfer, struct file, transfer));
+}
+
+static void start_stream(struct file *file)
+{
+    file->transfer = (struct transfer){
+        .core = file->task.core,
+        .name = file->task.lease->id,
+        .file_id = queue_task_get(file->task.lease, "file_id"),
+        .path = queue_task_get(file->task.lease, "name"),
+        .key = file->key,
+        .source = file->source,
+        .upload_id = file->parts.count > 1 ? file->upload_id : NULL,
+        .parts = &file->parts,
+        .stored = on_part_stored,
+        .done = on_transfer,
+    };
+    transfer_start(&file->transfer);
+}
+
+static enum file_state after_stream(struct file *file)
+{
+    struct transfer *transfer = &file->transfer;
+    file->fault = transfer->fault;
+    if (file->parts.count > 1)
+        return FILE_COMPLETE;
+    if (file->fault.code == ERR_EXISTS) {
+        /* An earlier try made it, or another worker: the bytes just read tell if it is the same. */
+        file->fault.code = OK;
+        file->crc32c = transfer->crc32c;
+        file->task.core->metrics.strays_avoided++;
+        return FILE_VERIFY;
+    }
+    file->crc32c = parts_crc32c(&file->parts);
+    return FILE_REPORT;
+}
+
+/* ---- the end of a multipart upload */
+
+static void start_complete(struct file *file)
+{
+    file->crc32c = parts_crc32c(&file->parts);
+    call_s3(file, (struct s3_call){ .op = S3_COMPLETE,
+                                    .upload_id = file->upload_id,
+                                    .parts = file->parts.part,
+                                    .part_count = (size_t)file->parts.count,
+                                    .size = file->parts.length,
+                                    .crc32c = file->crc32c,
+                                    .source = file->source,
+                                    .create_only = true });
+}
+
+static enum file_state after_complete(struct file *file)
+{
+    enum err err = s3_result(file);
+    /* Whether it was us or somebody before us, or nobody: the object itself decides. */
+    if (err == ERR_EXISTS || err == ERR_NO_UPLOAD)
+        file->fault.code = OK;
+    return err && file->fault.code ? FILE_COMPLETE : FILE_VERIFY;
+}
+
+static bool same_content(const struct file *file)
+{
+    const struct s3_call *head = &file->upload.call;
+    return resume_same(head, &file->parts, file->source) &&
+           (!head->has_crc32c || head->got_crc32c == file->crc32c);
+}
+
+static enum file_state after_verify(struct file *file)
+{
+    enum err err = s3_result(file);
+    if (err == ERR_NOT_FOUND && file->parts.count > 1)
+        fault_set(&file->fault, ERR_NO_UPLOAD, "neither upload nor object of %s exist",
+                  file->key);
+    else if (!err && !same_content(file))
+        fault_set(&file->fault, ERR_DIFFERS,
+                  "%s has %" PRId64 " bytes, or another source or checksum", file->key,
+                  file->upload.call.got_size);
+    return file->fault.code ? FILE_VERIFY : FILE_REPORT;
+}
+
+/* ---- forget a broken upload; then the failure is reported as usual */
+
+static void on_clear(struct queue_op *op)
+{
+    struct file *file = container_of(op, struct file, keep);
+    if (op->fault.code)
+        file->fault = op->fault;
+    task_fail(&file->task, &file->fault);
+}
+
+static void start_clear(struct file *file)
+{
+    struct queue_field field[] = { { "upload_id", "" } };
+    queue_op_release(&file->keep);
+    file->keep.done = on_clear;
+    queue_save(file->task.core->queue, &file->keep, file->task.lease, field, 1);
+}
+
+/* ---- done */
+
+static void start_report(struct file *file)
+{
+    const struct queue_task *lease = file->task.lease;
+    char crc[16], offset[24];
+    snprintf(crc, sizeof crc, "%08" PRIx32, file->crc32c);
+    snprintf(offset, sizeof offset, "%" PRId64, file->parts.length);
+    AUTO_BUF text = BUF_INIT(1 << 16);
+    manifest_row(&(struct manifest_file){ .bucket = file->task.core->settings->s3.bucket,
+                                          .key = file->key,
+                                          .file_id = queue_task_get(lease, "file_id"),
+                                          .name = queue_task_get(lease, "name"),
+                                          .size = file->parts.length,
+                                          .crc32c = file->crc32c },
+                 &text);
+    struct queue_field field[] = { { "row", buf_text(&text) },
+                                   { "offset", offset },
+                                   { "crc32c", crc },
+                                   { "key", file->key } };
+    file->task.core->metrics.files_stored++;
+    task_complete(&file->task, field, 4);
+}

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sluiced: moves the batches of Adobe Experience Platform datasets into S3. This file is the
+ * table of contents: read the configuration, build the parts, run the loop, take them apart.
+ *
+ * Exit codes (sysexits.h): 0 ended well, 64 usage, 69 a second stop signal, 78 configuration.
+ */
+#include <getopt.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "daemon/health.h"
+#include "daemon/pool.h"
+#include "daemon/scheduler.h"
+#include "daemon/tail.h"
+#include "daemon/task.h"
+#include "daemon/uploader.h"
+#include "lib/base/digest.h"
+#include "lib/base/log.h"
+#include "lib/net/notify.h"
+
+#define NOTIFY_MS 5000
+
+struct program {
+    struct core core;
+    struct settings settings;
+    struct secret redis_password;
+    struct http *api, *data;
+    struct startup *startup;
+    struct health *health;
+    struct timer notify, grace;
+    int exit_code;
+    bool stopping;
+};
+
+static int usage(FILE *to, int code);
+static int check(const char *config, bool print);
+static int run(const char *config);
+static enum err load_secrets(struct program *program, struct fault *fault);
+static enum err build(struct program *program, struct fault *fault);
+static void take_apart(struct program *program);
+static void on_signal(void *owner, int signal);
+static void on_notify(struct timer *timer);
+static void on_grace(struct timer *timer);
+static void on_drained(struct core *core);
+static void refuse(struct core *core, const struct fault *fault);
+
+int main(int argc, char **argv)
+{
+    static const struct option option[] = {
+        { "config", required_argument, NULL, 'c' }, { "check-config", no_argument, NULL, 'k' },
+        { "print-config", no_argument, NULL, 'p' }, { "version", no_argument, NULL, 'V' },
+        { "help", no_argument, NULL, 'h' },         { 0 },
+    };
+    const char *config = "/etc/sluiced/sluiced.yaml";
+    int mode = 'r';
+    for (int c; (c = getopt_long(argc, argv, "c:h", option, NULL)) != -1;) {
+        if (c == 'c')
+            config = optarg;
+        else if (c == '?')
+            return usage(stderr, EX_USAGE);
+        else
+            mode = c;
+    }
+    if (optind < argc)
+        return usage(stderr, EX_USAGE);
+    if (mode == 'h')
+        return usage(stdout, EX_OK);
+    if (mode == 'V')
+        return puts("sluiced " SLUICE_VERSION) < 0;
+    return mode == 'r' ? run(config) : check(config, mode == 'p');
+}
+
+static int usage(FILE *to, int code)
+{
+    fputs("usage: sluiced [--config FILE] [--check-config | --print-config]\n"
+          "       sluiced --version | --help\n\n"
+          "  -c, --config FILE   default /etc/sluiced/sluiced.yaml\n"
+          "      --check-config  say what is wrong with it and exit (78 if anything is)\n"
+          "      --print-config  the settings in force, as YAML\n",
+          to);
+    return code;
+}
+
+static int load(const char *config, struct settings *settings)
+{
+    AUTO_BUF errors = BUF_INIT(1 << 20);
+    enum err err = settings_load(config, settings, &errors);
+    fputs(buf_text(&errors), stderr);
+    return err ? EX_CONFIG : EX_OK;
+}
+
+static int check(const char *config, bool print)
+{
+    struct settings settings = { 0 };
+    AUTO_BUF out = BUF_INIT(1 << 20);
+    int code = load(config, &settings);
+    if (code == EX_OK && print)
+        settings_print(&settings, &out);
+    fputs(buf_text(&out), stdout);
+    settings_release(&settings);
+    return code;
+}
+
+/* Before any thread and any secret. */
+static void prepare_process(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_DUMPABLE, 0);
+    /* Big buffers come from the pool; small memory must not be spread over arenas. */
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+    notify_init();
+    digest_init();
+    http_init();
+}
+
+static int run(const char *config)
+{
+    struct program program = { 0 };
+    struct fault fault = { 0 };
+    int code = load(config, &program.settings);
+    if (code != EX_OK) {
+        settings_release(&program.settings);
+        return code;
+    }
+    prepare_process();
+    log_set_level((enum log_level)program.settings.log_level);
+    enum err err = load_secrets(&program, &fault);
+    if (!err)
+        err = build(&program, &fault);
+    if (err) {
+        log_event(LOG_ERROR, NULL, "cannot start error=%s: %s", err_name(err), fault.text);
+        program.exit_code = EX_CONFIG;
+    } else {
+        notify_send("READY=1");
+        log_event(LOG_INFO, NULL, "version " SLUICE_VERSION " started datasets=%zu",
+                  program.settings.datasets);
+        loop_run(program.core.loop);
+    }
+    take_apart(&program);
+    return program.exit_code;
+}
+
+/* ---- parts */
+
+static enum err load_secrets(struct program *program, struct fault *fault)
+{
+    const struct settings *settings = &program->settings;
+    struct secret probe = { 0 };
+    enum err err = secret_read_file(settings->aep.client_secret_file, &probe, fault);
+    secret_release(&probe); /* only to complain early; read again for each token */
+    if (!err)
+        err = s3_credentials_load(settings->s3.credentials_file, settings->s3.profile,
+                                  &program->core.credentials, fault);
+    if (!err && settings->redis.password_file)
+        err = secret_read_file(settings->redis.password_file, &program->redis_password, fault);
+    return err;
+}
+
+static struct s3_options s3_options(const struct program *program)
+{
+    const struct settings *settings = &program->settings;
+    return (struct s3_options){ .endpoint = settings->s3.endpoint,
+                                .region = settings->s3.region,
+                                .bucket = settings->s3.bucket,
+                                .path_style = settings->s3.addressing == ADDRESSING_PATH,
+                                .payload = (enum s3_payload)settings->s3.payload,
+                                .credentials = &program->core.credentials };
+}
+
+static void build_aep(struct program *program)
+{
+    const struct settings *settings = &program->settings;
+    struct http_options http = { .ca_file = settings->aep.ca_file,
+                                 .proxy = settings->aep.proxy,
+                                 .plain_http = true,
+                                 .max_connections = (size_t)settings->aep.window_max * 2,
+                                 .connect_timeout_ms = 10000 };
+    program->api = http_new(program->core.loop, &http);
+    program->data = http_new(program->core.loop, &http);
+    struct aep_options options = {
+        .endpoint = settings->aep.endpoint,
+        .ims_endpoint = settings->aep.ims_endpoint,
+        .org = settings->aep.org,
+        .client_id = settings->aep.client_id,
+        .client_secret_file = settings->aep.client_secret_file,
+        .scopes = settings->aep.scopes,
+        .sandbox = settings->aep.sandbox,
+        .requests_per_second = (double)settings->aep.requests_per_second,
+        .window_start = (int)settings->aep.window_start,
+        .window_max = (int)settings->aep.window_max,
+    };
+    program->core.aep = aep_new(program->core.loop, program->api, program->data, &options);
+}
+
+static enum err build(struct program *program, struct fault *fault)
+{
+    static const int signals[] = { SIGTERM, SIGINT, SIGHUP, 0 };
+    struct core *core = &program->core;
+    const struct settings *settings = core->settings = &program->settings;
+    core->loop = loop_new();
+    core->s3 = s3_options(program);
+    core->pool = pool_new(core->loop, (size_t)settings->transfer.memory_bytes);
+    if (!core->pool)
+        return fault_set(fault, ERR_MEMORY, "cannot map transfer.memory");
+    build_aep(program);
+    struct http_options http = { .ca_file = settings->s3.ca_file,
+                                 .proxy = settings->s3.proxy,
+                                 .plain_http = true,
+                                 .max_connections = (size_t)settings->transfer.files * 2,
+                                 .connect_timeout_ms = 10000 };
+    core->uploader =
+        uploader_new(core->loop, (int)settings->transfer.workers, &core->s3, &http);
+    core->tail_memory = tail_memory_new(settings->datasets);
+    core->scheduler = scheduler_new(core);
+    enum err err =
+        startup_new(core, settings->redis.password_file ? &program->redis_password : NULL,
+                    refuse, &program->startup, fault);
+    if (!err)
+        err = health_new(core, program->startup, &program->health, fault);
+    loop_signals(core->loop, signals, program, on_signal);
+    program->notify.fire = on_notify;
+    program->grace.fire = on_grace;
+    timer_set_in(core->loop, &program->notify, 0);
+    return err;
+}
+
+static void take_apart(struct program *program)
+{
+    struct core *core = &program->core;
+    if (core->loop) {
+        timer_clear(core->loop, &program->notify);
+        timer_clear(core->loop, &program->grace);
+    }
+    health_free(program->health);
+    startup_free(program->startup);
+    scheduler_free(core->scheduler);
+    queue_free(core->queue);
+    uploader_free(core->uploader);
+    aep_free(core->aep);
+    http_free(program->data);
+    http_free(program->api);
+    tail_memory_free(core->tail_memory, program->settings.datasets);
+    pool_free(core->pool);
+    loop_free(core->loop);
+    s3_credentials_release(&core->credentials);
+    secret_release(&program->redis_password);
+    settings_release(&program->settings);
+    http_cleanup();
+    digest_release();
+}
+
+/* ---- life */
+
+static void on_notify(struct timer *timer)
+{
+    struct program *program = container_of(timer, struct program, notify);
+    char text[256];
+    int64_t watchdog = notify_watchdog_ms();
+    health_line(program->health, text, sizeof text);
+    /* The loop turns, or this would not run; the workers must have turned too. */
+    bool alive = watchdog == 0 || uploader_silence_ms(program->core.uploader) < watchdog / 2;
+    notify_send("%sSTATUS=%s", alive && watchdog ? "WATCHDOG=1\n" : "", text);
+    int64_t every = watchdog && watchdog / 3 < NOTIFY_MS ? watchdog / 3 : NOTIFY_MS;
+    timer_set_in(program->core.loop, &program->notify, every);
+}
+
+static void on_signal(void *owner, int signal)
+{
+    struct program *program = owner;
+    if (signal == SIGHUP) {
+        log_event(LOG_WARN, NULL,
+                  "SIGHUP: the configuration is read at start only; restart to apply");
+        return;
+    }
+    if (program->stopping) {
+        log_event(LOG_WARN, NULL, "second signal, exit at once; leases lapse by themselves");
+        _exit(EX_UNAVAILABLE);
+    }
+    program->stopping = true;
+    notify_send("STOPPING=1");
+    log_event(LOG_INFO, NULL, "signal %d, draining", signal);
+    timer_set_in(program->core.loop, &program->grace, program->settings.queue.stop_grace_ms);
+    scheduler_drain(program->core.scheduler, on_drained);
+}
+
+static void on_drained(struct core *core)
+{
+    log_event(LOG_INFO, NULL, "drained, bye");
+    loop_stop(core->loop);
+}
+
+static void on_grace(struct timer *timer)
+{
+    (void)timer;
+    log_event(LOG_WARN, NULL,
+              "stop_grace is over, exit with work under way; leases lapse by themselves");
+    _exit(EX_OK);
+}
+
+static void refuse(struct core *core, const struct fault *fault)
+{
+    struct program *program = container_of(core, struct program, core);
+    log_event(LOG_ERROR, "redis", "refused error=%s: %s", err_name(fault->code), fault->text);
+    program->exit_code = EX_CONFIG;
+    loop_stop(core->loop);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counters next to the act, read by health. All are written by the main thread only. A name ends
+ * in its unit; `total` means it only grows.
+ */
+#ifndef SLUICE_DAEMON_METRICS_H
+#define SLUICE_DAEMON_METRICS_H
+
+#include "lib/base/buf.h"
+
+#define METRIC_LIST(X)                                                                         \
+    X(batches_discovered, "sluice_batches_discovered_total", "batches seen in listings")       \
+    X(batches_committed, "sluice_batches_committed_total", "manifests written")                \
+    X(batches_known, "sluice_batches_known_total", "batches whose manifest was there already") \
+    X(batches_skipped, "sluice_batches_skipped_total",                                         \
+      "batches that never become readable, or hold no lake files")                             \
+    X(files_stored, "sluice_files_stored_total", "objects complete in S3")                     \
+    X(files_known, "sluice_files_known_total", "files whose object was there already")         \
+    X(parts_stored, "sluice_parts_stored_total", "parts durable in S3")                        \
+    X(parts_resumed, "sluice_parts_resumed_total", "parts taken over from an earlier upload")  \
+    X(bytes_received, "sluice_received_bytes_total", "file bytes received from the source")    \
+    X(bytes_stored, "sluice_stored_bytes_total", "file bytes durable in S3")                   \
+    X(claims, "sluice_claims_total", "tasks claimed")                                          \
+    X(retries, "sluice_retries_total", "tasks put back after a fault")                         \
+    X(dead_letters, "sluice_dead_letters_total", "tasks given up")                             \
+    X(leases_lost, "sluice_leases_lost_total", "tasks lost to another worker")                 \
+    X(inbox_accepted, "sluice_inbox_accepted_total", "operators' commands accepted")           \
+    X(inbox_rejected, "sluice_inbox_rejected_total", "operators' commands refused")            \
+    X(strays_avoided, "sluice_objects_existing_total", "uploads that met an existing object")
+
+struct metrics {
+#define X(member, name, help) int64_t member;
+    METRIC_LIST(X)
+#undef X
+};
+
+/* Prometheus text format 0.0.4. */
+void metrics_print(const struct metrics *metrics, struct buf *out);
+void metrics_print_gauge(struct buf *out, const char *name, const char *help, double value);
+
+#endif

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Claims, leases, beats, ticks.
+ *
+ *   tick 1 s ─▶ Redis moves what is due; says how many daemons live and what the inbox holds
+ *   beat lease/4 ─▶ renews every lease in one call; what is fenced is cancelled
+ *   pump ─▶ for each class and lane: is there room? claim; start what came
+ */
+#include "daemon/scheduler.h"
+
+#include "daemon/inbox.h"
+#include "daemon/pool.h"
+#include "daemon/task.h"
+#include "lib/base/log.h"
+
+#define TICK_MS       1000
+#define CLAIM_MOST    64
+#define RESERVE_SHARE 4 /* of the slots, kept for the live lane */
+#define CLASSES       2
+
+struct claim {
+    struct scheduler *scheduler;
+    enum queue_class class;
+    enum queue_lane lane;
+    bool asking;
+    struct mono again_at; /* after an empty answer */
+    struct queue_op op;
+};
+
+struct scheduler {
+    struct core *core;
+    bool begun, draining, ticking, beating;
+    struct list running[CLASSES];
+    struct claim claim[CLASSES][QUEUE_LANES];
+    const char **dataset;
+    struct deferred pump;
+    struct timer wake, tick, beat;
+    struct queue_op tick_op, beat_op;
+    struct task **beaten; /* in the order of the running beat */
+    size_t beaten_count;
+    struct mono beat_at, ticked_at;
+    struct scheduler_figures figures;
+    struct inbox *inbox;
+    void (*drained)(struct core *core);
+};
+
+static const struct task_kind *const kind[QUEUE_KINDS] = {
+    [QUEUE_TAIL] = &tail_kind,   [QUEUE_JOB] = &job_kind,   [QUEUE_WINDOW] = &window_kind,
+    [QUEUE_BATCH] = &batch_kind, [QUEUE_FILE] = &file_kind,
+};
+
+static void pump(struct deferred *work);
+static void on_wake(struct timer *timer);
+static void on_tick(struct timer *timer);
+static void on_ticked(struct queue_op *op);
+static void on_beat(struct timer *timer);
+static void on_beaten(struct queue_op *op);
+static void on_claimed(struct queue_op *op);
+static void on_ended(struct task *task);
+
+struct scheduler *scheduler_new(struct core *core)
+{
+    struct scheduler *scheduler = mem_alloc(sizeof *scheduler);
+    size_t datasets = core->settings->datasets;
+    scheduler->core = core;
+    scheduler->pump.run = pump;
+    scheduler->wake.fire = on_wake;
+    scheduler->tick.fire = on_tick;
+    scheduler->beat.fire = on_beat;
+    scheduler->dataset = mem_alloc_array(datasets, sizeof *scheduler->dataset);
+    scheduler->inbox = inbox_new(core);
+    for (size_t i = 0; i < datasets; i++)
+        scheduler->dataset[i] = core->settings->dataset[i].id;
+    for (int class = 0; class < CLASSES; class ++) {
+        list_init(&scheduler->running[class]);
+        for (int lane = 0; lane < QUEUE_LANES; lane++)
+            scheduler->claim[class][lane] = (struct claim){ .scheduler = scheduler,
+                                                            .class = (enum queue_class) class,
+                                                            .lane = (enum queue_lane)lane };
+    }
+    return scheduler;
+}
+
+void scheduler_free(struct scheduler *scheduler)
+{
+    if (!scheduler)
+        return;
+    for (int class = 0; class < CLASSES; class ++)
+        for (int lane = 0; lane < QUEUE_LANES; lane++) {
+            queue_cancel(&scheduler->claim[class][lane].op);
+            queue_op_release(&scheduler->claim[class][lane].op);
+        }
+    struct loop *loop = scheduler->core->loop;
+    loop_undefer(loop, &scheduler->pump);
+    timer_clear(loop, &scheduler->wake);
+    timer_clear(loop, &scheduler->tick);
+    timer_clear(loop, &scheduler->beat);
+    queue_cancel(&scheduler->tick_op);
+    queue_cancel(&scheduler->beat_op);
+    queue_op_release(&scheduler->tick_op);
+    queue_op_release(&scheduler->beat_op);
+    inbox_free(scheduler->inbox);
+    mem_free(scheduler->beaten);
+    mem_free(scheduler->dataset);
+    mem_free(scheduler);
+}
+
+void scheduler_begin(struct scheduler *scheduler)
+{
+    struct loop *loop = scheduler->core->loop;
+    scheduler->begun = true;
+    timer_set_in(loop, &scheduler->tick, 0);
+    timer_set_in(loop, &scheduler->beat, scheduler->core->settings->queue.lease_ms / 4);
+    loop_defer(loop, &scheduler->pump);
+}
+
+void scheduler_pause(struct scheduler *scheduler)
+{
+    scheduler->begun = false;
+}
+
+void scheduler_nudge(struct core *core)
+{
+    struct scheduler *scheduler = core->scheduler;
+    for (int class = 0; class < CLASSES; class ++)
+        for (int lane = 0; lane < QUEUE_LANES; lane++)
+            scheduler->claim[class][lane].again_at = (struct mono){ 0 };
+    loop_defer(core->loop, &scheduler->pump);
+}
+
+void scheduler_figures(const struct scheduler *scheduler, struct scheduler_figures *ret)
+{
+    *ret = scheduler->figures;
+    ret->control = scheduler->running[QUEUE_CONTROL].count;
+    ret->files = scheduler->running[QUEUE_FILES].count;
+    ret->draining = scheduler->draining;
+    ret->tick_age_ms =
+        scheduler->ticked_at.us
+            ? mono_ms_between(scheduler->ticked_at, loop_now(scheduler->core->loop))
+            : -1;
+}
+
+/* ---- claims */
+
+static int64_t slots(const struct scheduler *scheduler, const struct claim *claim)
+{
+    const struct settings *settings = scheduler->core->settings;
+    int64_t all =
+        claim->class == QUEUE_FILES ? settings->transfer.files : settings->transfer.batches;
+    if (claim->lane == QUEUE_BACKFILL)
+        all -= all / RESERVE_SHARE;
+    return all - (int64_t)scheduler->running[claim->class].count;
+}
+
+/* How many tasks could start now; for files also by window and buffers. */
+static int64_t room_for(const struct scheduler *scheduler, const struct claim *claim,
+                        int64_t *ret_bytes)
+{
+    struct core *core = scheduler->core;
+    int64_t room = slots(scheduler, claim);
+    if (claim->class == QUEUE_CONTROL)
+        return room;
+    int64_t bytes = (int64_t)pool_room(core->pool);
+    if (claim->lane == QUEUE_BACKFILL)
+        bytes -= (int64_t)pool_size(core->pool) / RESERVE_SHARE;
+    struct ratelimit *limit = aep_limit(core->aep, AEP_CONTENT);
+    int window = ratelimit_room(limit, loop_now(core->loop));
+    *ret_bytes = bytes;
+    return bytes < POOL_BLOCK ? 0 : room < window ? room : window;
+}
+
+static void ask(struct claim *claim)
+{
+    struct scheduler *scheduler = claim->scheduler;
+    const struct settings *settings = scheduler->core->settings;
+    int64_t bytes = 0, room = room_for(scheduler, claim, &bytes);
+    if (claim->asking || room <= 0 ||
+        !mono_due(claim->again_at, loop_now(scheduler->core->loop)))
+        return;
+    claim->asking = true;
+    claim->op.done = on_claimed;
+    queue_claim(scheduler->core->queue, &claim->op,
+                &(struct queue_claim){ .class = claim->class,
+                                       .lane = claim->lane,
+                                       .max = (int)(room < CLAIM_MOST ? room : CLAIM_MOST),
+                                       .lease_ms = settings->queue.lease_ms,
+                                       .bytes = bytes,
+                                       .part = settings->transfer.part_bytes,
+                                       .dataset = scheduler->dataset,
+                                       .datasets = settings->datasets });
+}
+
+static void pump(struct deferred *work)
+{
+    struct scheduler *scheduler = container_of(work, struct scheduler, pump);
+    if (!scheduler->begun || scheduler->draining)
+        return;
+    for (int class = 0; class < CLASSES; class ++) {
+        ask(&scheduler->claim[class][QUEUE_LIVE]);
+        /* The lanes share the room: backfill asks when the live lane's answer is in. */
+        if (!scheduler->claim[class][QUEUE_LIVE].asking)
+            ask(&scheduler->claim[class][QUEUE_BACKFILL]);
+    }
+    timer_set_in(scheduler->core->loop, &scheduler->wake,
+                 scheduler->core->settings->queue.claim_poll_ms);
+}
+
+static void on_wake(struct timer *timer)
+{
+    loop_defer(container_of(timer, struct scheduler, wake)->core->loop,
+               &container_of(timer, struct scheduler, wake)->pump);
+}
+
+static void start_task(struct scheduler *scheduler, enum queue_class class,
+                       struct queue_task *lease)
+{
+    struct core *core = scheduler->core;
+    struct task *task = kind[lease->kind]->start(core, lease);
+    task->ended = on_ended;
+    task->progress = scheduler_nudge;
+    task->lease_until = mono_after_ms(loop_now(core->loop), core->settings->queue.lease_ms);
+    list_push(&scheduler->running[class], &task->node);
+    core->metrics.claims++;
+    if (scheduler->draining) {
+        task->cancelled = true;
+        task->kind->cancel(task);
+    }
+}
+
+static void on_claimed(struct queue_op *op)
+{
+    struct claim *claim = container_of(op, struct claim, op);
+    struct scheduler *scheduler = claim->scheduler;
+    struct mono now = loop_now(scheduler->core->loop);
+    claim->asking = false;
+    if (op->tasks == 0)
+        claim->again_at = mono_after_ms(now, scheduler->core->settings->queue.claim_poll_ms);
+    for (size_t i = 0; i < op->tasks; i++) {
+        start_task(scheduler, claim->class, op->task[i]);
+        op->task[i] = NULL;
+    }
+    queue_op_release(op);
+    loop_defer(scheduler->core->loop, &scheduler->pump);
+}
+
+static void on_ended(struct task *task)
+{
+    struct scheduler *scheduler = task->core->scheduler;
+    enum queue_class class = task->kind == &file_kind ? QUEUE_FILES : QUEUE_CONTROL;
+    for (size_t i = 0; i < scheduler->beaten_count; i++)
+        if (scheduler->beaten[i] == task)
+            scheduler->beaten[i] = NULL;
+    list_remove(&scheduler->running[class], &task->node);
+    task->kind->free(task);
+    if (!scheduler->draining)
+        scheduler_nudge(scheduler->core);
+    else if (scheduler->running[QUEUE_CONTROL].count + scheduler->running[QUEUE_FILES].count ==
+             0)
+        scheduler->drained(scheduler->core);
+}
+
+/* ---- ticks */
+
+static void on_tick(struct timer *timer)
+{
+    struct scheduler *scheduler = container_of(timer, struct scheduler, tick);
+    struct core *core = scheduler->core;
+    timer_set_in(core->loop, &scheduler->tick,
+                 TICK_MS * 4 / 5 + (int64_t)(core_random() % (TICK_MS * 2 / 5)));
+    if (scheduler->ticking || !queue_up(core->queue))
+        return;
+    scheduler->ticking = true;
+    scheduler->tick_op.done = on_ticked;
+    queue_tick(core->queue, &scheduler->tick_op, scheduler->dataset, core->settings->datasets,
+               core->settings->queue.retention_ms);
+}
+
+static void on_ticked(struct queue_op *op)
+{
+    struct scheduler *scheduler = container_of(op, struct scheduler, tick_op);
+    struct core *core = scheduler->core;
+    scheduler->ticking = false;
+    if (!op->fault.code) {
+        scheduler->ticked_at = loop_now(core->loop);
+        scheduler->figures.live_daemons = op->live_daemons;
+        scheduler->figures.inbox = op->inbox;
+        scheduler->figures.seq = op->seq;
+        aep_set_fleet(core->aep, (int)(op->live_daemons > 0 ? op->live_daemons : 1));
+        if (op->inbox > 0 && !scheduler->draining)
+            inbox_look(scheduler->inbox);
+        if (op->number > 0)
+            scheduler_nudge(core);
+    }
+    queue_op_release(op);
+}
+
+/* ---- leases */
+
+static void cancel(struct task *task)
+{
+    if (task->ending || (task->cancelled && !task->lost))
+        return;
+    task->cancelled = true;
+    task->kind->cancel(task);
+}
+
+static void lose(struct task *task)
+{
+    if (task->lost || task->ending)
+        return;
+    task->lost = true;
+    task->cancelled = false;
+    cancel(task);
+}
+
+/* Without a confirmed renewal until its end a lease is over, whatever Redis would say. */
+static void drop_expired(struct scheduler *scheduler)
+{
+    struct mono now = loop_now(scheduler->core->loop);
+    for (int class = 0; class < CLASSES; class ++)
+        list_each(&scheduler->running[class], node)
+        {
+            struct task *task = container_of(node, struct task, node);
+            if (mono_due(task->lease_until, now))
+                lose(task);
+        }
+}
+
+static size_t collect_beats(struct scheduler *scheduler, struct queue_beat *beat)
+{
+    size_t count = 0;
+    for (int class = 0; class < CLASSES; class ++)
+        list_each(&scheduler->running[class], node)
+        {
+            struct task *task = container_of(node, struct task, node);
+            if (task->ending || task->lost)
+                continue;
+            const char *offset = task->kind->offset ? task->kind->offset(task) : NULL;
+            beat[count] = (struct queue_beat){ task->lease, offset };
+            scheduler->beaten[count++] = task;
+        }
+    return count;
+}
+
+static void on_beat(struct timer *timer)
+{
+    struct scheduler *scheduler = container_of(timer, struct scheduler, beat);
+    struct core *core = scheduler->core;
+    size_t all =
+        scheduler->running[QUEUE_CONTROL].count + scheduler->running[QUEUE_FILES].count;
+    timer_set_in(core->loop, &scheduler->beat, core->settings->queue.lease_ms / 4);
+    drop_expired(scheduler);
+    if (scheduler->beating || !queue_up(core->queue) || all == 0)
+        return;
+    struct queue_beat *beat = mem_alloc_array(all, sizeof *beat);
+    scheduler->beaten = mem_grow(scheduler->beaten, all, sizeof(struct task *));
+    scheduler->beaten_count = collect_beats(scheduler, beat);
+    scheduler->beat_at = loop_now(core->loop);
+    if (scheduler->beaten_count > 0) {
+        scheduler->beating = true;
+        scheduler->beat_op.done = on_beaten;
+        queue_beat(core->queue, &scheduler->beat_op, core->settings->queue.lease_ms, beat,
+                   scheduler->beaten_count);
+    }
+    mem_free(beat);
+}
+
+static void on_beaten(struct queue_op *op)
+{
+    struct scheduler *scheduler = container_of(op, struct scheduler, beat_op);
+    struct mono until =
+        mono_after_ms(scheduler->beat_at, scheduler->core->settings->queue.lease_ms);
+    scheduler->beating = false;
+    for (size_t i = 0; !op->fault.code && i < scheduler->beaten_count; i++) {
+        struct task *task = scheduler->beaten[i];
+        if (task && op->held[i])
+            task->lease_until = until;
+        else if (task)
+            lose(task);
+    }
+    scheduler->beaten_count = 0;
+    queue_op_release(op);
+}
+
+/* ---- the end */
+
+void scheduler_drain(struct scheduler *scheduler, void (*drained)(struct core *core))
+{
+    scheduler->draining = true;
+    scheduler->drained = drained;
+    if (scheduler->running[QUEUE_CONTROL].count + scheduler->running[QUEUE_FILES].count == 0) {
+        drained(scheduler->core);
+        return;
+    }
+    for (int class = 0; class < CLASSES; class ++)
+        list_each(&scheduler->running[class], node)
+            cancel(container_of(node, struct task, node));
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration table: one row per key drives load, check, print and the docs. Checks that
+ * concern more than one key follow the table.
+ */
+#include "daemon/settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/conf.h"
+#include "lib/s3/key.h"
+
+#define KIB 1024LL
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define SEC 1000LL
+#define DAY (86400 * SEC)
+
+#define AT(member)  offsetof(struct settings, member)
+#define SET(member) offsetof(struct dataset_settings, member)
+#define REQ         CONF_REQUIRED
+
+#define DEFAULT_KEY "{prefix}{dataset}/dt={created:%Y-%m-%d}/{file_id}-{name}"
+#define DEFAULT_MANIFEST                                                                       \
+    "{prefix}{dataset}/_sluice/manifests/dt={created:%Y-%m-%d}/{batch}.json"
+#define DEFAULT_SCOPES                                                                         \
+    "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session"
+
+/* clang-format off */
+static const struct conf_row row[] = {
+{ "redis.url", CONF_TEXT, AT(redis.url), "unix:///run/sluice-redis/redis.sock", 1, 400, NULL, 0,
+  "where the queue lives: unix:///path or redis://host:port/db" },
+{ "redis.user", CONF_TEXT, AT(redis.user), NULL, 1, 100, NULL, 0, "ACL user; default user if absent" },
+{ "redis.password_file", CONF_TEXT, AT(redis.password_file), NULL, 1, 400, NULL, 0,
+  "file with the password" },
+{ "redis.prefix", CONF_TEXT, AT(redis.prefix), "sluice:", 1, 60, NULL, 0,
+  "of every key; on Redis Cluster it needs a hash tag: {sluice}:" },
+{ "redis.allow_volatile", CONF_FLAG, AT(redis.allow_volatile), "false", 0, 0, NULL, 0,
+  "run although this Redis may forget acknowledged writes (tests only)" },
+
+{ "aep.endpoint", CONF_TEXT, AT(aep.endpoint), "https://platform.adobe.io", 8, 400, NULL, 0,
+  "origin of Catalog and Data Access" },
+{ "aep.ims_endpoint", CONF_TEXT, AT(aep.ims_endpoint), "https://ims-na1.adobelogin.com", 8, 400, NULL, 0,
+  "origin of the token service" },
+{ "aep.org", CONF_TEXT, AT(aep.org), NULL, 3, 100, NULL, REQ, "organisation id, …@AdobeOrg" },
+{ "aep.client_id", CONF_TEXT, AT(aep.client_id), NULL, 1, 200, NULL, REQ,
+  "client id of the OAuth server-to-server credential (also sent as x-api-key)" },
+{ "aep.client_secret_file", CONF_TEXT, AT(aep.client_secret_file), NULL, 1, 400, NULL, REQ,
+  "file with the client secret, mode 0600" },
+{ "aep.scopes", CONF_TEXT, AT(aep.scopes), DEFAULT_SCOPES, 1, 1000, NULL, 0, "OAuth scopes" },
+{ "aep.sandbox", CONF_TEXT, AT(aep.sandbox), "prod", 1, 100, NULL, 0, "sandbox name, lower case" },
+{ "aep.ca_file", CONF_TEXT, AT(aep.ca_file), NULL, 1, 400, NULL, 0, "CA bundle instead of the system's" },
+{ "aep.proxy", CONF_TEXT, AT(aep.proxy), NULL, 1, 400, NULL, 0, "HTTP proxy; the environment is ignored" },
+{ "aep.requests_per_second", CONF_NUMBER, AT(aep.requests_per_second), "20", 1, 100000, NULL, 0,
+  "upper limit per service, shared by all daemons on the queue" },
+{ "aep.window_start", CONF_NUMBER, AT(aep.window_start), "8", 1, 4096, NULL, 0,
+  "requests in flight per service at the start; adapts to answers" },
+{ "aep.window_max", CONF_NUMBER, AT(aep.window_max), "256", 1, 4096, NULL, 0,
+  "requests in flight per service at most" },
+{ "aep.overlap", CONF_DURATION, AT(aep.overlap_ms), "15m", 0, 7 * DAY, NULL, 0,
+  "how far behind the watermark each poll looks again (batches listed late)" },
+{ "aep.settle", CONF_DURATION, AT(aep.settle_ms), "5s", 0, 3600 * SEC, NULL, 0,
+  "batches younger than this are left for the next poll" },
+
+{ "s3.endpoint", CONF_TEXT, AT(s3.endpoint), NULL, 8, 400, NULL, REQ,
+  "https://s3.<region>.amazonaws.com, or the store's own" },
+{ "s3.region", CONF_TEXT, AT(s3.region), "us-east-1", 1, 60, NULL, 0, "signing region" },
+{ "s3.bucket", CONF_TEXT, AT(s3.bucket), NULL, 3, 63, NULL, REQ, "target bucket" },
+{ "s3.prefix", CONF_TEXT, AT(s3.prefix), "", 0, 400, NULL, 0, "of every key; ends with / if not empty" },
+{ "s3.credentials_file", CONF_TEXT, AT(s3.credentials_file), NULL, 1, 400, NULL, 0,
+  "AWS shared credentials file, mode 0600; absent: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" },
+{ "s3.profile", CONF_TEXT, AT(s3.profile), NULL, 1, 100, NULL, 0, "profile in that file" },
+{ "s3.ca_file", CONF_TEXT, AT(s3.ca_file), NULL, 1, 400, NULL, 0, "CA bundle instead of the system's" },
+{ "s3.proxy", CONF_TEXT, AT(s3.proxy), NULL, 1, 400, NULL, 0, "HTTP proxy; the environment is ignored" },
+{ "s3.addressing", CONF_CHOICE, AT(s3.addressing), "path", 0, 0, "path|virtual", 0,
+  "bucket in the path or in the host name" },
+{ "s3.payload", CONF_CHOICE, AT(s3.payload), "auto", 0, 0, "auto|signed|unsigned", 0,
+  "SHA-256 of each body, or CRC-32C over TLS where the store proved that it checks it (auto)" },
+{ "s3.conditional", CONF_CHOICE, AT(s3.conditional), "auto", 0, 0, "auto|require", 0,
+  "require: refuse a store that ignores If-None-Match on PUT" },
+{ "s3.manifest", CONF_TEXT, AT(s3.manifest), DEFAULT_MANIFEST, 1, 400, NULL, 0,
+  "key template of manifests" },
+
+{ "transfer.memory", CONF_SIZE, AT(transfer.memory_bytes), "128MiB", 16 * MIB, 64 * GIB, NULL, 0,
+  "for part buffers; the process takes about 20 MiB more" },
+{ "transfer.part_size", CONF_SIZE, AT(transfer.part_bytes), "8MiB", 5 * MIB, 1 * GIB, NULL, 0,
+  "of multipart uploads; grows with the file so that 10000 parts suffice" },
+{ "transfer.files", CONF_NUMBER, AT(transfer.files), "256", 1, 4096, NULL, 0, "files in flight at most" },
+{ "transfer.batches", CONF_NUMBER, AT(transfer.batches), "32", 1, 1024, NULL, 0,
+  "tails, jobs and batches in work at a time" },
+{ "transfer.workers", CONF_NUMBER, AT(transfer.workers), "1", 1, 64, NULL, 0, "uploader threads" },
+{ "transfer.lanes", CONF_NUMBER, AT(transfer.lanes), "16", 1, 64, NULL, 0,
+  "parallel ranges of one huge file at most; each may cost one part again after a crash" },
+
+{ "queue.lease", CONF_DURATION, AT(queue.lease_ms), "60s", 2 * SEC, 3600 * SEC, NULL, 0,
+  "how long a silent daemon keeps its tasks" },
+{ "queue.claim_poll", CONF_DURATION, AT(queue.claim_poll_ms), "500ms", 10, 60 * SEC, NULL, 0,
+  "how often an idle daemon asks for work" },
+{ "queue.retention", CONF_DURATION, AT(queue.retention_ms), "7d", 60 * SEC, 365 * DAY, NULL, 0,
+  "how long finished tasks stay visible" },
+{ "queue.max_open_files", CONF_NUMBER, AT(queue.max_open_files), "20000", 1, 10000000, NULL, 0,
+  "file tasks per dataset in Redis at a time; bounds its memory" },
+{ "queue.window", CONF_DURATION, AT(queue.window_ms), "1d", 60 * SEC, 31 * DAY, NULL, 0,
+  "slice of a backfill that is listed as one task" },
+{ "queue.stop_grace", CONF_DURATION, AT(queue.stop_grace_ms), "20s", 0, 600 * SEC, NULL, 0,
+  "after SIGTERM, time for parts on their way to S3" },
+
+{ "health.socket", CONF_TEXT, AT(health.socket), "/run/sluiced/sluiced.sock", 1, 100, NULL, 0,
+  "unix socket for health, status and metrics" },
+{ "health.mode", CONF_TEXT, AT(health.mode_text), "0660", 3, 4, NULL, 0,
+  "permission bits of the socket, octal" },
+{ "log.level", CONF_CHOICE, AT(log_level), "info", 0, 0, "debug|info|warn|error", 0,
+  "least important events that are logged" },
+
+{ "datasets[].id", CONF_TEXT, SET(id), NULL, 1, 160, NULL, REQ, "dataset id in AEP" },
+{ "datasets[].as", CONF_TEXT, SET(as), NULL, 1, 160, NULL, 0, "name in object keys; the id if absent" },
+{ "datasets[].start", CONF_DATE, SET(start_ms), "now", 0, 0, "now", 0,
+  "batches created from this time on (2024-02-01, 2024-02-01T10:30Z, now)" },
+{ "datasets[].order", CONF_CHOICE, SET(order), "concurrent", 0, 0, "concurrent|commit|sequential", 0,
+  "of manifests: any; by creation; one batch at a time" },
+{ "datasets[].poll", CONF_DURATION, SET(poll_ms), "30s", 100, DAY, NULL, 0,
+  "how often new batches are looked for" },
+{ "datasets[].key", CONF_TEXT, SET(key), DEFAULT_KEY, 1, 400, NULL, 0, "key template of data objects" },
+};
+/* clang-format on */
+
+static const struct conf_sequence sequence[] = {
+    { "datasets", sizeof(struct dataset_settings), AT(dataset), AT(datasets), 1, 1000 },
+};
+
+static const struct conf_table table = { row, sizeof row / sizeof *row, sequence, 1 };
+
+static void check_dataset(const struct settings *settings, size_t index, const char *file,
+                          struct buf *errors);
+
+static void complain(struct buf *errors, const char *file, const char *key, const char *text)
+{
+    buf_print(errors, "%s: error: %s: %s\n", file, key, text);
+}
+
+enum err settings_load(const char *file, struct settings *settings, struct buf *errors)
+{
+    enum err err = conf_load(&table, file, settings, errors);
+    if (err)
+        return err;
+    size_t before = errors->len, n = settings->s3.prefix ? strlen(settings->s3.prefix) : 0;
+    struct fault fault = { 0 };
+    if (n && (settings->s3.prefix[0] == '/' || settings->s3.prefix[n - 1] != '/'))
+        complain(errors, file, "s3.prefix", "must not start with / and must end with /");
+    if (key_check(settings->s3.manifest, false, &fault))
+        complain(errors, file, "s3.manifest", fault.text);
+    if (settings->transfer.part_bytes * 2 > settings->transfer.memory_bytes)
+        complain(errors, file, "transfer.memory", "must hold at least two parts (part_size)");
+    if (strspn(settings->health.mode_text, "01234567") != strlen(settings->health.mode_text))
+        complain(errors, file, "health.mode", "must be octal, like 0660");
+    settings->health.mode = (unsigned)strtoul(settings->health.mode_text, NULL, 8) & 0777;
+    for (size_t i = 0; i < settings->datasets; i++)
+        check_dataset(settings, i, file, errors);
+    return errors->len > before ? ERR_CONFIG : OK;
+}
+
+static bool id_text(const char *text)
+{
+    return text[strspn(
+               text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")] == 0;
+}
+
+static void check_dataset(const struct settings *settings, size_t index, const char *file,
+                          struct buf *errors)
+{
+    struct dataset_settings *dataset = &settings->dataset[index];
+    struct fault fault = { 0 };
+    if (!dataset->as)
+        dataset->as = mem_copy_text(dataset->id);
+    if (!id_text(dataset->id) || !id_text(dataset->as))
+        complain(errors, file, dataset->id,
+                 "id and `as` take letters, digits, '.', '_' and '-'");
+    if (key_check(dataset->key, true, &fault))
+        complain(errors, file, dataset->id, fault.text);
+    for (size_t i = 0; i < index; i++)
+        if (strcmp(settings->dataset[i].id, dataset->id) == 0 ||
+            strcmp(settings->dataset[i].as, dataset->as) == 0)
+            complain(errors, file, dataset->id, "another dataset has the same id or `as`");
+}
+
+void settings_print(const struct settings *settings, struct buf *out)
+{
+    conf_print(&table, settings, out);
+}
+
+void settings_release(struct settings *settings)
+{
+    conf_release(&table, settings);
+}
+
+const struct dataset_settings *settings_dataset(const struct settings *settings, const char *id)
+{
+    for (size_t i = 0; i < settings->datasets; i++)
+        if (strcmp(settings->dataset[i].id, id) == 0)
+            return &settings->dataset[i];
+    return NULL;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the configuration file says, as structs, and the table that fills them (settings.c: one
+ * row per key). Text belongs to the settings and lives until settings_release.
+ */
+#ifndef SLUICE_DAEMON_SETTINGS_H
+#define SLUICE_DAEMON_SETTINGS_H
+
+#include "lib/base/buf.h"
+
+enum dataset_order { ORDER_CONCURRENT, ORDER_COMMIT, ORDER_SEQUENTIAL };
+
+struct dataset_settings {
+    char *id;         /* AEP's id */
+    char *as;         /* name in keys; the id if not given */
+    int64_t start_ms; /* tail from here; -1 = from the first start of the daemon on */
+    int order;        /* enum dataset_order */
+    int64_t poll_ms;
+    char *key; /* template of data objects */
+};
+
+struct settings {
+    struct {
+        char *url, *user, *password_file, *prefix;
+        bool allow_volatile;
+    } redis;
+    struct {
+        char *endpoint, *ims_endpoint, *org, *client_id, *client_secret_file, *scopes, *sandbox;
+        char *ca_file, *proxy;
+        int64_t requests_per_second, window_start, window_max;
+        int64_t overlap_ms, settle_ms;
+    } aep;
+    struct {
+        char *endpoint, *region, *bucket, *prefix, *credentials_file, *profile, *ca_file,
+            *proxy;
+        int addressing; /* path|virtual */
+        int payload;    /* enum s3_payload */
+        int conditional;
+        char *manifest;
+    } s3;
+    struct {
+        int64_t memory_bytes, part_bytes, files, batches, workers, lanes;
+    } transfer;
+    struct {
+        int64_t lease_ms, claim_poll_ms, retention_ms, max_open_files, window_ms, stop_grace_ms;
+    } queue;
+    struct {
+        char *socket, *mode_text;
+        unsigned mode; /* from mode_text */
+    } health;
+    int log_level;
+    struct dataset_settings *dataset;
+    size_t datasets;
+};
+
+enum s3_conditional { CONDITIONAL_AUTO, CONDITIONAL_REQUIRE };
+enum s3_addressing { ADDRESSING_PATH, ADDRESSING_VIRTUAL };
+
+/*
+ * Loads and checks the file. All errors at once, as text for people, in `errors`; ERR_CONFIG if
+ * there is any.
+ */
+enum err settings_load(const char *file, struct settings *settings,
+                       struct buf *errors) MUST_CHECK;
+void settings_print(const struct settings *settings, struct buf *out);
+void settings_release(struct settings *settings);
+
+/* NULL if no such dataset is configured. */
+const struct dataset_settings *settings_dataset(const struct settings *settings,
+                                                const char *id);
+
+#endif

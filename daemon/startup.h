@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From "configured" to "working": connect the queue and register the datasets, probe the store,
+ * then let the scheduler begin. Each side is tried until it works; what stands in the way is
+ * kept for the health check. Redis that would lose tasks, at the first look, ends the program.
+ */
+#ifndef SLUICE_DAEMON_STARTUP_H
+#define SLUICE_DAEMON_STARTUP_H
+
+#include "daemon/core.h"
+
+struct startup;
+
+/* Makes core->queue. ERR_CONFIG with a sentence if its URL is of no use. */
+enum err startup_new(struct core *core, const struct secret *password,
+                     void (*refuse)(struct core *core, const struct fault *fault),
+                     struct startup **ret, struct fault *fault) MUST_CHECK;
+/* Stops what still runs; the queue itself is freed by main. */
+void startup_free(struct startup *startup);
+
+/* OK, or why not. */
+const struct fault *startup_redis_fault(const struct startup *startup);
+const struct fault *startup_store_fault(const struct startup *startup);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tail of one dataset. One turn of it:
+ *
+ *   walk [watermark - overlap, server's now - settle)
+ *     each page: its batches become tasks and the watermark moves, in one step (fan)
+ *   end of the walk: watermark to where it ended, back to the queue until the next poll
+ *
+ * Batches of every status are queued: a batch that is not readable yet waits as its own task. The
+ * watermark is about discovery only. The overlap finds batches that were listed late.
+ */
+#include "daemon/tail.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/discover.h"
+#include "daemon/task.h"
+#include "daemon/walk.h"
+#include "lib/base/log.h"
+
+struct tail {
+    struct task task;
+    const struct dataset_settings *dataset;
+    struct tail_memory *memory;
+    int64_t watermark;
+    char offset[24]; /* the watermark as the queue knows it */
+    uint64_t *seen;
+    size_t seen_count;
+    size_t found;
+    struct walk walk;
+    struct queue_op fan;
+    struct deferred begin;
+};
+
+static void on_begin(struct deferred *work);
+static void on_page(struct walk *walk);
+static void on_page_queued(struct queue_op *op);
+static void on_walked(struct walk *walk);
+static void rest(struct tail *tail);
+
+struct tail_memory *tail_memory_new(size_t datasets)
+{
+    return mem_alloc_array(datasets, sizeof(struct tail_memory));
+}
+
+void tail_memory_free(struct tail_memory *memory, size_t datasets)
+{
+    for (size_t i = 0; memory && i < datasets; i++)
+        mem_free(memory[i].known);
+    mem_free(memory);
+}
+
+void tail_submit(struct core *core, struct queue_op *op, size_t dataset)
+{
+    const struct dataset_settings *settings = &core->settings->dataset[dataset];
+    int64_t start = settings->start_ms;
+    if (start < 0)
+        start = aep_now(core->aep).ms - core->settings->aep.overlap_ms;
+    char text[24];
+    snprintf(text, sizeof text, "%" PRId64, start > 0 ? start : 1);
+    char *id = mem_print("tail/%s", settings->id);
+    struct queue_field field[] = { { "start", text } };
+    struct queue_child child = { .kind = QUEUE_TAIL,
+                                 .id = id,
+                                 .lane = QUEUE_LIVE,
+                                 .order = start,
+                                 .field = field,
+                                 .fields = 1 };
+    queue_submit(core->queue, op, &child, settings->id, "");
+    mem_free(id);
+}
+
+/* ---- life */
+
+static struct task *tail_start(struct core *core, struct queue_task *lease)
+{
+    struct tail *tail = mem_alloc(sizeof *tail);
+    task_init(&tail->task, core, lease, &tail_kind);
+    tail->begin.run = on_begin;
+    tail->walk.core = core;
+    loop_defer(core->loop, &tail->begin);
+    return &tail->task;
+}
+
+static void tail_free(struct task *task)
+{
+    struct tail *tail = container_of(task, struct tail, task);
+    loop_undefer(task->core->loop, &tail->begin);
+    queue_cancel(&tail->fan);
+    queue_op_release(&tail->fan);
+    walk_release(&tail->walk);
+    mem_free(tail->seen);
+    task_release(task);
+    mem_free(tail);
+}
+
+static void tail_cancel(struct task *task)
+{
+    /* Without effect while a fan is on its way: its answer ends the task. */
+    walk_cancel(&container_of(task, struct tail, task)->walk);
+}
+
+const struct task_kind tail_kind = { tail_start, tail_cancel, tail_free, NULL };
+
+/* ---- one turn */
+
+static void on_begin(struct deferred *work)
+{
+    struct tail *tail = container_of(work, struct tail, begin);
+    struct core *core = tail->task.core;
+    struct queue_task *lease = tail->task.lease;
+    struct fault fault = { 0 };
+    if (tail->task.cancelled) {
+        task_stop(&tail->task);
+        return;
+    }
+    tail->dataset = settings_dataset(core->settings, lease->dataset);
+    if (!tail->dataset) {
+        fault_set(&fault, ERR_BUG, "dataset %s is not configured here", lease->dataset);
+        task_fail(&tail->task, &fault);
+        return;
+    }
+    tail->memory = &core->tail_memory[tail->dataset - core->settings->dataset];
+    snprintf(tail->offset, sizeof tail->offset, "%s", lease->offset);
+    tail->watermark = strtoll(tail->offset, NULL, 10);
+    int64_t from = tail->watermark - core->settings->aep.overlap_ms;
+    int64_t start = queue_task_int(lease, "start", 1);
+    tail->walk.dataset = tail->dataset->id;
+    tail->walk.from = from < start ? start : from;
+    tail->walk.to = aep_now(core->aep).ms - core->settings->aep.settle_ms;
+    tail->walk.page = on_page;
+    tail->walk.done = on_walked;
+    walk_start(&tail->walk);
+}
+
+static uint64_t hash_id(const char *id)
+{
+    uint64_t hash = 14695981039346656037ull; /* FNV-1a */
+    for (; *id; id++)
+        hash = (hash ^ (unsigned char)*id) * 1099511628211ull;
+    return hash;
+}
+
+static bool known(const struct tail *tail, uint64_t hash)
+{
+    for (size_t i = 0; i < tail->memory->count; i++)
+        if (tail->memory->known[i] == hash)
+            return true;
+    return false;
+}
+
+/* Notes the page's ids; true if all of them, up to the newest one, were there last time too. */
+static bool unchanged(struct tail *tail, const struct walk *walk)
+{
+    bool all = true;
+    uint64_t last = 0;
+    for (size_t i = 0; i < walk->count; i++) {
+        last = hash_id(walk->batches[i].id);
+        all = all && known(tail, last);
+        tail->seen = mem_grow(tail->seen, tail->seen_count + 1, sizeof *tail->seen);
+        tail->seen[tail->seen_count++] = last;
+    }
+    return all && tail->memory->count && tail->memory->known[tail->memory->count - 1] == last;
+}
+
+static void fan(struct tail *tail, int64_t watermark, const struct discovered *found)
+{
+    char cursor[24];
+    /* The cursor must move; one millisecond more is covered by the overlap. */
+    tail->watermark = watermark > tail->watermark ? watermark : tail->watermark + 1;
+    snprintf(cursor, sizeof cursor, "%" PRId64, tail->watermark);
+    tail->fan.done = on_page_queued;
+    queue_op_release(&tail->fan);
+    queue_fan(tail->task.core->queue, &tail->fan, tail->task.lease, tail->offset, cursor, false,
+              found->child, found->count);
+    memcpy(tail->offset, cursor, sizeof cursor);
+}
+
+static void on_page(struct walk *walk)
+{
+    struct tail *tail = container_of(walk, struct tail, walk);
+    if (unchanged(tail, walk)) {
+        walk->to = walk->at; /* nothing new up to the end of the last walk: stop here */
+        rest(tail);
+        return;
+    }
+    struct discovered found;
+    discover_children(walk->batches, walk->count, tail->dataset->id, QUEUE_LIVE, &found);
+    tail->found += found.count;
+    tail->task.core->metrics.batches_discovered += (int64_t)found.count;
+    fan(tail, walk->batches[walk->count - 1].created, &found);
+    discover_free(&found);
+}
+
+static void on_page_queued(struct queue_op *op)
+{
+    struct tail *tail = container_of(op, struct tail, fan);
+    if (op->fault.code) {
+        task_queue_fault(&tail->task, &op->fault);
+        return;
+    }
+    tail->task.progress(tail->task.core);
+    if (tail->task.cancelled)
+        task_stop(&tail->task);
+    else if (tail->walk.batches)
+        walk_next(&tail->walk);
+    else
+        rest(tail);
+}
+
+static void on_walked(struct walk *walk)
+{
+    struct tail *tail = container_of(walk, struct tail, walk);
+    if (walk->fault.code) {
+        task_fail(&tail->task, &walk->fault);
+        return;
+    }
+    mem_free(tail->memory->known);
+    tail->memory->known = tail->seen;
+    tail->memory->count = tail->seen_count;
+    tail->seen = NULL;
+    struct discovered none = { 0 };
+    if (walk->to > tail->watermark)
+        fan(tail, walk->to, &none);
+    else
+        rest(tail);
+}
+
+static void rest(struct tail *tail)
+{
+    tail->memory->watermark_ms = tail->watermark;
+    tail->memory->polled_at = loop_now(tail->task.core->loop);
+    if (tail->found)
+        log_event(LOG_DEBUG, tail->task.lease->id, "seen=%zu watermark=%" PRId64, tail->found,
+                  tail->watermark);
+    task_rest(&tail->task, tail->dataset->poll_ms, NULL, 0);
+}

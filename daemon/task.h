@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What all kinds of tasks share: the lease they hold, and how they end. A task is started by the
+ * scheduler with a claimed queue_task, works on its own, and ends by exactly one of
+ * task_complete, task_fail, task_rest, task_sealed or task_drop. After Redis has answered,
+ * `ended` fires once and the scheduler frees the task through its kind.
+ *
+ * Cancel (drain, lost lease) asks a task to stop soon: it ends with task_rest (still ours) or
+ * task_drop (lost), whatever it was doing; task_stop() chooses.
+ */
+#ifndef SLUICE_DAEMON_TASK_H
+#define SLUICE_DAEMON_TASK_H
+
+#include "daemon/core.h"
+
+struct task;
+
+struct task_kind {
+    struct task *(*start)(struct core *core,
+                          struct queue_task *lease); /* takes over the lease */
+    void (*cancel)(struct task *task);               /* may be called more than once */
+    void (*free)(struct task *task);
+    /* What the lease renewal reports as `offset`; NULL = nothing. */
+    const char *(*offset)(struct task *task);
+};
+
+struct task {
+    struct list_node node; /* in the scheduler's list of its class */
+    struct core *core;
+    struct queue_task *lease;
+    const struct task_kind *kind;
+    void (*ended)(struct task *task); /* the scheduler's */
+    void (*progress)(
+        struct core *core); /* the scheduler's doorbell: new work may be claimable */
+    struct mono lease_until;
+    bool lost;      /* the lease is gone: end with task_drop */
+    bool cancelled; /* cancel was asked for */
+    bool ending;
+    struct queue_op end;
+};
+
+void task_init(struct task *task, struct core *core, struct queue_task *lease,
+               const struct task_kind *kind);
+void task_release(struct task *task); /* what task_init took over */
+
+void task_complete(struct task *task, const struct queue_field *field, size_t fields);
+/* Retry or dead letter, by the fault's row. Logs it: the one place that does. */
+void task_fail(struct task *task, const struct fault *fault);
+/* Back to the queue for `delay_ms`; costs no attempt. */
+void task_rest(struct task *task, int64_t delay_ms, const struct queue_field *field,
+               size_t fields);
+void task_sealed(struct task *task); /* the lease was given up by a sealed fan */
+void task_drop(struct task *task);   /* not ours any more */
+/* After a cancel: rest at once, or drop if the lease is lost. */
+void task_stop(struct task *task);
+
+/* A queue operation failed: fenced means lost, anything else is an ordinary fault. */
+void task_queue_fault(struct task *task, const struct fault *fault);
+
+/* One kind a file; see scheduler.c for the table. */
+extern const struct task_kind tail_kind, job_kind, window_kind, batch_kind, file_kind;
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Uploader threads.
+ *
+ *   main loop ── upload ──▶ worker's mailbox ──▶ s3_start … done ── upload ──▶ main mailbox
+ *
+ * A stop message is an upload-less mail; the worker then frees its clients and its loop ends.
+ */
+#include "daemon/uploader.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "lib/base/digest.h"
+
+#define PULSE_MS 500
+
+struct uploader_worker {
+    struct uploader *uploader;
+    pthread_t thread;
+    struct loop *loop;
+    struct http *http;
+    struct s3 *s3;
+    struct mailbox *inbox;
+    struct mail stop;
+    struct timer pulse;
+    _Atomic int64_t pulsed_at_us;
+    size_t running; /* main thread's count */
+};
+
+struct uploader {
+    struct mailbox *results;
+    struct uploader_worker *worker;
+    int workers;
+    size_t running;
+};
+
+static void *run_worker(void *arg);
+static void on_job(void *owner, struct mail *mail);
+static void on_result(void *owner, struct mail *mail);
+static void on_pulse(struct timer *timer);
+static void on_called(struct s3_call *call);
+
+struct uploader *uploader_new(struct loop *loop, int workers, const struct s3_options *s3,
+                              const struct http_options *http)
+{
+    struct uploader *uploader = mem_alloc(sizeof *uploader);
+    uploader->results = mailbox_new(loop, uploader, on_result);
+    uploader->worker = mem_alloc_array((size_t)workers, sizeof *uploader->worker);
+    uploader->workers = workers;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* threads inherit: signals are main's */
+    for (int i = 0; i < workers; i++) {
+        struct uploader_worker *worker = &uploader->worker[i];
+        worker->uploader = uploader;
+        worker->loop = loop_new();
+        worker->http = http_new(worker->loop, http);
+        worker->s3 = s3_new(worker->loop, worker->http, s3);
+        worker->inbox = mailbox_new(worker->loop, worker, on_job);
+        worker->pulse.fire = on_pulse;
+        atomic_store(&worker->pulsed_at_us, clock_mono().us);
+        if (pthread_create(&worker->thread, NULL, run_worker, worker))
+            abort();
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return uploader;
+}
+
+void uploader_free(struct uploader *uploader)
+{
+    if (!uploader)
+        return;
+    assert(uploader->running == 0);
+    for (int i = 0; i < uploader->workers; i++) {
+        struct uploader_worker *worker = &uploader->worker[i];
+        mailbox_post(worker->inbox, &worker->stop);
+        pthread_join(worker->thread, NULL);
+    }
+    mailbox_free(uploader->results);
+    mem_free(uploader->worker);
+    mem_free(uploader);
+}
+
+void uploader_start(struct uploader *uploader, struct upload *upload)
+{
+    struct uploader_worker *least = &uploader->worker[0];
+    for (int i = 1; i < uploader->workers; i++)
+        if (uploader->worker[i].running < least->running)
+            least = &uploader->worker[i];
+    upload->uploader = uploader;
+    upload->worker = least;
+    least->running++;
+    uploader->running++;
+    mailbox_post(least->inbox, &upload->mail);
+}
+
+size_t uploader_running(const struct uploader *uploader)
+{
+    return uploader->running;
+}
+
+int64_t uploader_silence_ms(struct uploader *uploader)
+{
+    int64_t oldest = clock_mono().us, now = oldest;
+    for (int i = 0; i < uploader->workers; i++) {
+        int64_t at = atomic_load(&uploader->worker[i].pulsed_at_us);
+        oldest = at < oldest ? at : oldest;
+    }
+    return (now - oldest) / 1000;
+}
+
+/* ---- in the worker's thread */
+
+static void *run_worker(void *arg)
+{
+    struct uploader_worker *worker = arg;
+    timer_set_in(worker->loop, &worker->pulse, 0);
+    loop_run(worker->loop);
+    timer_clear(worker->loop, &worker->pulse);
+    s3_free(worker->s3);
+    http_free(worker->http);
+    mailbox_free(worker->inbox);
+    loop_free(worker->loop);
+    return NULL;
+}
+
+static void on_pulse(struct timer *timer)
+{
+    struct uploader_worker *worker = container_of(timer, struct uploader_worker, pulse);
+    atomic_store(&worker->pulsed_at_us, clock_mono().us);
+    timer_set_in(worker->loop, &worker->pulse, PULSE_MS);
+}
+
+static void post_result(struct upload *upload)
+{
+    mailbox_post(upload->uploader->results, &upload->mail);
+}
+
+static void on_job(void *owner, struct mail *mail)
+{
+    struct uploader_worker *worker = owner;
+    if (mail == &worker->stop) {
+        loop_stop(worker->loop);
+        return;
+    }
+    struct upload *upload = container_of(mail, struct upload, mail);
+    struct s3_call *call = &upload->call;
+    bool carries = call->op == S3_PUT || call->op == S3_PART;
+    if (carries && digest_crc32c(0, call->body, call->body_len) != call->body_crc32c) {
+        fault_set(&call->fault, ERR_DIGEST, "bytes of %s changed in memory", call->key);
+        post_result(upload);
+        return;
+    }
+    call->done = on_called;
+    s3_start(worker->s3, call);
+}
+
+static void on_called(struct s3_call *call)
+{
+    post_result(container_of(call, struct upload, call));
+}
+
+/* ---- in the main thread */
+
+static void on_result(void *owner, struct mail *mail)
+{
+    struct uploader *uploader = owner;
+    struct upload *upload = container_of(mail, struct upload, mail);
+    uploader->running--;
+    upload->worker->running--;
+    upload->done(upload);
+}

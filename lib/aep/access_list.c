@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All pages of one listing. Adobe documents two kinds of cursor for the same parameter (an
+ * offset, a file name) and no total, so the next page is
+ *
+ *     the `start` of the next link       if there is one, as it was written
+ *     the number of rows seen so far     after a full page without a link: better one call too
+ *                                        many than a file too few
+ *
+ * and the end is a page without anything new. Where a link leads on from such a page a few more
+ * are tried: an empty page in the middle must not cut the listing short.
+ */
+#include "lib/aep/access.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/aep/seen.h"
+#include "lib/base/encode.h"
+
+#define LISTING_MAX (16 * 1024 * 1024)
+#define PATH_LIMIT  8000
+#define TIMEOUT_MS  65000 /* the gateway gives up after 60 s */
+#define PAGES_MAX   10000
+#define BARREN_MAX  3
+#define CURSOR_MAX  (3 * ACCESS_NAME_MAX) /* a file name, percent-encoded */
+
+struct access_paging {
+    struct aep *aep;
+    struct seen seen; /* rows (kind "=" or their dataset file's id) and cursors ("?") */
+    size_t rows;      /* different ones seen, markers included */
+    char cursor[CURSOR_MAX + 1]; /* `start`, as it goes into the URL; "" = first page */
+    int limit;
+    int pages, barren;
+    bool cancelled;
+};
+
+enum step { STEP_ASK, STEP_END, STEP_FAILED };
+
+static void ask(struct access_list *list);
+static void on_page(struct aep_call *call);
+static enum step take_page(struct access_list *list);
+static enum step next_page(struct access_list *list, size_t rows, const char *query);
+static bool query_value(const char *query, const char *name, char *value, size_t size);
+static void finish(struct access_list *list);
+
+void access_list_start(struct aep *aep, struct access_list *list)
+{
+    list->fault = (struct fault){ .code = OK };
+    list->paging = mem_alloc(sizeof *list->paging);
+    list->paging->aep = aep;
+    list->paging->limit = ACCESS_PAGE;
+    ask(list);
+}
+
+void access_list_cancel(struct access_list *list)
+{
+    if (!list->paging)
+        return;
+    list->paging->cancelled = true; /* in `page` there is no call to cancel */
+    aep_cancel(&list->call);
+}
+
+static void free_rows(struct access_list *list)
+{
+    access_files_free(list->files, list->count);
+    list->files = NULL;
+    list->count = 0;
+}
+
+void access_list_release(struct access_list *list)
+{
+    aep_call_release(&list->call);
+    free_rows(list);
+    if (list->paging)
+        seen_release(&list->paging->seen);
+    mem_free(list->paging);
+    list->paging = NULL;
+}
+
+static void finish(struct access_list *list)
+{
+    seen_release(&list->paging->seen);
+    list->done(list);
+}
+
+static void ask(struct access_list *list)
+{
+    const struct access_paging *paging = list->paging;
+    const char *id = list->file_id ? list->file_id : list->batch;
+    struct aep_call *call = &list->call;
+    aep_call_release(call);
+    call->service = AEP_LISTING;
+    call->http.method = "GET";
+    call->http.timeout_ms = TIMEOUT_MS;
+    call->http.max_body = LISTING_MAX;
+    call->range_last = -1;
+    call->done = on_page;
+    buf_init(&call->path, PATH_LIMIT);
+    buf_print(&call->path, "/data/foundation/export/%s/", list->file_id ? "files" : "batches");
+    encode_percent(&call->path, id, strlen(id), "");
+    buf_print(&call->path, "%s?limit=%d", list->file_id ? "" : "/files", paging->limit);
+    if (paging->cursor[0])
+        buf_print(&call->path, "&start=%s", paging->cursor);
+    aep_start(paging->aep, call);
+}
+
+static void on_page(struct aep_call *call)
+{
+    struct access_list *list = container_of(call, struct access_list, call);
+    enum step step = STEP_FAILED;
+    if (call->fault.code)
+        list->fault = call->fault;
+    else
+        step = take_page(list);
+    if (step == STEP_ASK && list->paging->cancelled) {
+        fault_set(&list->fault, ERR_CANCELLED, "file listing cancelled");
+        step = STEP_FAILED;
+    }
+    if (step == STEP_ASK)
+        ask(list);
+    else
+        finish(list);
+}
+
+/* ---- rows */
+
+static bool is_marker(const struct access_file *file)
+{
+    const char *slash = file->name ? strrchr(file->name, '/') : NULL;
+    const char *name = slash ? slash + 1 : file->name;
+    if (!name)
+        return false;
+    return strcmp(name, "_SUCCESS") == 0 ||
+           (file->length == 0 && (name[0] == '_' || name[0] == '.'));
+}
+
+/* Keeps what is new and no marker; returns how many rows were new. */
+static size_t keep_new(struct access_paging *paging, struct access_file *files, size_t *count)
+{
+    size_t kept = 0, fresh = 0;
+    for (size_t i = 0; i < *count; i++) {
+        struct access_file file = files[i];
+        bool is_new = file.name ? seen_add(&paging->seen, file.id, file.name)
+                                : seen_add(&paging->seen, "=", file.id);
+        fresh += is_new;
+        if (is_new && !is_marker(&file)) {
+            files[kept++] = file;
+            continue;
+        }
+        mem_free(file.id);
+        mem_free(file.name);
+    }
+    *count = kept;
+    paging->rows += fresh;
+    return fresh;
+}
+
+static void append(struct access_list *list, struct access_file *files, size_t count)
+{
+    list->files = mem_grow(list->files, list->count + count, sizeof *files);
+    if (count)
+        memcpy(list->files + list->count, files, count * sizeof *files);
+    list->count += count;
+    mem_free(files);
+}
+
+static void hand_over(struct access_list *list, struct access_file *files, size_t count)
+{
+    if (!list->page) {
+        append(list, files, count);
+        return;
+    }
+    list->files = files;
+    list->count = count;
+    if (count)
+        list->page(list);
+    free_rows(list);
+}
+
+static enum step take_page(struct access_list *list)
+{
+    struct access_paging *paging = list->paging;
+    const struct buf *body = &list->call.http.content;
+    AUTO_BUF next = BUF_INIT(2 * CURSOR_MAX);
+    struct access_file *files;
+    size_t count;
+    if (access_parse_page(buf_text(body), body->len, list->file_id, &files, &count, &next,
+                          &list->fault))
+        return STEP_FAILED;
+    size_t rows = count, fresh = keep_new(paging, files, &count);
+    paging->barren = fresh > 0 ? 0 : paging->barren + 1;
+    hand_over(list, files, count);
+    if (next.overflow) {
+        fault_set(&list->fault, ERR_BAD_RESPONSE, "Data Access: next link is too long");
+        return STEP_FAILED;
+    }
+    return next_page(list, rows, buf_text(&next));
+}
+
+/* ---- cursors */
+
+/* Moves the cursor to where the link leads; false if it does not say. */
+static bool follow_link(struct access_paging *paging, const char *query)
+{
+    char limit[8];
+    uint64_t number;
+    if (!query_value(query, "start", paging->cursor, sizeof paging->cursor))
+        return false;
+    if (query_value(query, "limit", limit, sizeof limit) &&
+        parse_u64(limit, ACCESS_PAGE, &number) == OK && number > 0)
+        paging->limit = (int)number;
+    return true;
+}
+
+static bool at_end(const struct access_paging *paging, size_t rows, bool linked, bool has_link)
+{
+    if (paging->barren > 0)
+        return !linked || paging->barren > BARREN_MAX;
+    return !has_link && rows < (size_t)paging->limit;
+}
+
+static enum step next_page(struct access_list *list, size_t rows, const char *query)
+{
+    struct access_paging *paging = list->paging;
+    bool linked = follow_link(paging, query);
+    if (at_end(paging, rows, linked, query[0] != 0))
+        return STEP_END;
+    if (!linked)
+        snprintf(paging->cursor, sizeof paging->cursor, "%zu", paging->rows);
+    if (seen_add(&paging->seen, "?", paging->cursor) && ++paging->pages < PAGES_MAX)
+        return STEP_ASK;
+    if (rows == 0)
+        return STEP_END; /* an empty page that points to itself */
+    fault_set(&list->fault, ERR_BAD_RESPONSE, "Data Access: paging does not come to an end");
+    return STEP_FAILED;
+}
+
+/* What may stand in a query value as it is; the link's author has encoded everything else. */
+static bool is_token(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (text[i] <= ' ' || text[i] > '~' || strchr("\"#&<>\\^`{|}", text[i]))
+            return false;
+    return len > 0;
+}
+
+static bool query_value(const char *query, const char *name, char *value, size_t size)
+{
+    size_t name_len = strlen(name);
+    while (*query) {
+        size_t len = strcspn(query, "&");
+        const char *text = query + name_len + 1;
+        if (len > name_len && strncmp(query, name, name_len) == 0 && query[name_len] == '=') {
+            size_t text_len = len - name_len - 1;
+            if (text_len >= size || !is_token(text, text_len))
+                return false;
+            memcpy(value, text, text_len);
+            value[text_len] = 0;
+            return true;
+        }
+        query += len + (query[len] == '&');
+    }
+    return false;
+}

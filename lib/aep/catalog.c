@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The two requests of the Catalog that we make: a window of batches, and one batch. */
+#include "lib/aep/catalog.h"
+
+#include <string.h>
+
+#include "lib/base/encode.h"
+
+#define PATH_MAX_BYTES 2000 /* Adobe's gateway refuses longer URLs */
+#define PAGE_MAX       (16 * 1024 * 1024)
+#define TIMEOUT_MS     65000 /* the gateway gives up after 60 s */
+
+static void write_path(struct catalog_list *list);
+static void on_done(struct aep_call *call);
+static void read_answer(struct catalog_list *list);
+static void check_batch(struct catalog_list *list);
+
+void catalog_start(struct aep *aep, struct catalog_list *list)
+{
+    list->fault = (struct fault){ .code = OK };
+    list->call.service = AEP_CATALOG;
+    list->call.http.method = "GET";
+    list->call.http.timeout_ms = TIMEOUT_MS;
+    list->call.http.max_body = PAGE_MAX;
+    list->call.range_last = -1;
+    list->call.done = on_done;
+    write_path(list);
+    aep_start(aep, &list->call);
+}
+
+static void write_path(struct catalog_list *list)
+{
+    struct buf *path = &list->call.path;
+    buf_release(path);
+    buf_init(path, PATH_MAX_BYTES);
+    buf_add_text(path, "/data/foundation/catalog/batches");
+    if (list->batch) {
+        buf_add_char(path, '/');
+        encode_percent(path, list->batch, strlen(list->batch), "");
+        return;
+    }
+    buf_add_text(path, "?dataSet=");
+    encode_percent(path, list->dataset, strlen(list->dataset), "");
+    if (list->from == list->to - 1)
+        buf_print(path, "&created=%lld&start=%d", (long long)list->from, list->start);
+    else if (list->from > 0)
+        buf_print(path, "&createdAfter=%lld", (long long)list->from - 1); /* exclusive */
+    if (list->from != list->to - 1)
+        buf_print(path, "&createdBefore=%lld&orderBy=asc:created", (long long)list->to);
+    buf_print(path, "&limit=%d", CATALOG_PAGE);
+}
+
+void catalog_cancel(struct catalog_list *list)
+{
+    aep_cancel(&list->call);
+}
+
+void catalog_release(struct catalog_list *list)
+{
+    aep_call_release(&list->call);
+    mem_free(list->batches);
+    list->batches = NULL;
+    list->count = 0;
+}
+
+static void on_done(struct aep_call *call)
+{
+    struct catalog_list *list = container_of(call, struct catalog_list, call);
+    if (call->fault.code)
+        list->fault = call->fault;
+    else
+        read_answer(list);
+    list->done(list);
+}
+
+static void read_answer(struct catalog_list *list)
+{
+    const struct buf *body = &list->call.http.content;
+    if (catalog_parse_batches(buf_text(body), body->len, list->dataset, &list->batches,
+                              &list->count, &list->fault))
+        return;
+    if (list->batch)
+        check_batch(list);
+}
+
+static void check_batch(struct catalog_list *list)
+{
+    if (list->count == 0)
+        fault_set(&list->fault, ERR_NOT_FOUND, "Catalog does not know batch %s", list->batch);
+    else if (list->count > 1 || strcmp(list->batches[0].id, list->batch) != 0)
+        fault_set(&list->fault, ERR_BAD_RESPONSE, "Catalog answers with batch %s instead of %s",
+                  list->batches[0].id, list->batch);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One line per event on standard error: time, level, the object it is about, what happened.
+ *   error  a human must act             warn   something failed, we go on and say how
+ *   info   life cycle of jobs, batches  debug  state changes
+ * Lines are key=value after the object. Control bytes are replaced; a line is cut at 2 KiB.
+ * May be called from every thread: a line is one write(2). Losing the log never stops the work.
+ */
+#ifndef SLUICE_BASE_LOG_H
+#define SLUICE_BASE_LOG_H
+
+#include "lib/base/err.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+void log_set_level(enum log_level level);
+bool log_enabled(enum log_level level);
+
+/* "debug", "info", "warn", "error" */
+enum err log_level_parse(const char *name, enum log_level *ret) MUST_CHECK;
+
+/*
+ * log_event(LOG_INFO, task->id, "committed files=%zu bytes=%lld", …). `object` may be NULL for
+ * events about the daemon itself.
+ */
+void log_event(enum log_level level, const char *object, const char *format, ...) PRINTF(3, 4);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Secrets read from files that only we can have written and others cannot read. */
+#include "lib/base/secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/mem.h"
+
+static enum err check_file(const char *path, const struct stat *st, struct fault *fault);
+static enum err read_all(int fd, const char *path, struct secret *ret, struct fault *fault);
+
+void secret_set(struct secret *secret, const char *text, size_t len)
+{
+    char *copy = mem_copy_bytes(text, len);
+    secret_release(secret);
+    secret->text = copy;
+    secret->len = len;
+}
+
+void secret_release(struct secret *secret)
+{
+    mem_wipe(secret->text, secret->len);
+    mem_free(secret->text);
+    *secret = (struct secret){ 0 };
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+}
+
+enum err secret_read_file(const char *path, struct secret *ret, struct fault *fault)
+{
+    /* Non-blocking, so that a FIFO in its place is refused instead of waited for. */
+    int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+    AUTO(close_fd) int fd = open(path, flags);
+    if (fd < 0 && errno == ELOOP)
+        return fault_set(fault, ERR_SECRET,
+                         "secret file %s is a symbolic link: name the file itself", path);
+    if (fd < 0)
+        return fault_set(fault, ERR_SECRET, "secret file %s cannot be opened: %s", path,
+                         strerrordesc_np(errno));
+    struct stat st;
+    if (fstat(fd, &st))
+        return fault_set(fault, ERR_SECRET, "secret file %s: %s", path, strerrordesc_np(errno));
+    enum err err = check_file(path, &st, fault);
+    return err ? err : read_all(fd, path, ret, fault);
+}
+
+static enum err check_file(const char *path, const struct stat *st, struct fault *fault)
+{
+    if (!S_ISREG(st->st_mode))
+        return fault_set(fault, ERR_SECRET, "secret file %s is not a regular file", path);
+    if (st->st_uid != 0 && st->st_uid != geteuid())
+        return fault_set(fault, ERR_SECRET,
+                         "secret file %s belongs to user %u: chown it to the service's user",
+                         path, st->st_uid);
+    if (st->st_mode & (S_IWGRP | S_IWOTH | S_IROTH))
+        return fault_set(fault, ERR_SECRET,
+                         "secret file %s has mode %04o, open to others: chmod 0600 it", path,
+                         st->st_mode & 07777);
+    return OK;
+}
+
+static enum err check_content(const char *path, const char *bytes, size_t len,
+                              struct fault *fault)
+{
+    if (len == 0)
+        return fault_set(fault, ERR_SECRET, "secret file %s is empty: write the secret into it",
+                         path);
+    if (len > SECRET_FILE_MAX)
+        return fault_set(fault, ERR_SECRET, "secret file %s is larger than 64 KiB", path);
+    if (memchr(bytes, 0, len))
+        return fault_set(fault, ERR_SECRET, "secret file %s contains a NUL byte", path);
+    return OK;
+}
+
+static enum err read_all(int fd, const char *path, struct secret *ret, struct fault *fault)
+{
+    char bytes[SECRET_FILE_MAX + 2]; /* room for the newline and for one byte too many */
+    size_t len = 0;
+    ssize_t n = 0;
+    while (len < sizeof bytes && (n = read(fd, bytes + len, sizeof bytes - len)) > 0)
+        len += (size_t)n;
+    if (n < 0)
+        return fault_set(fault, ERR_SECRET, "secret file %s cannot be read: %s", path,
+                         strerrordesc_np(errno));
+    size_t used = len - (len && bytes[len - 1] == '\n');
+    enum err err = check_content(path, bytes, used, fault);
+    if (!err)
+        secret_set(ret, bytes, used);
+    mem_wipe(bytes, len);
+    return err;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Secrets come from files only and never reach a log, a metric or an error text: they have a
+ * type of their own, and nothing prints it. The memory is wiped when it is released.
+ */
+#ifndef SLUICE_BASE_SECRET_H
+#define SLUICE_BASE_SECRET_H
+
+#include "lib/base/err.h"
+
+#define SECRET_FILE_MAX (64 * 1024)
+
+struct secret {
+    char *text; /* 0-terminated; NULL = empty */
+    size_t len;
+};
+
+void secret_set(struct secret *secret, const char *text, size_t len); /* copies */
+void secret_release(struct secret *secret);
+
+/*
+ * Reads a whole file. It must be a regular file (no symbolic link in the last component), owned
+ * by us or root, not writable by group or others, not readable by others, 1 byte to 64 KiB.
+ * One trailing newline is cut. ERR_SECRET with a sentence that names the file and the fix.
+ */
+enum err secret_read_file(const char *path, struct secret *ret, struct fault *fault) MUST_CHECK;
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A local stream socket that answers one short request per connection: an HTTP GET/HEAD or one
+ * line of words. Limits: request 4 KiB, 5 s per client, 64 clients. The handler answers at
+ * once, from memory. HTTP and words are told apart by the first byte: methods are upper case, words
+ * must not be. Clients beyond the 64th wait in the backlog. The process must ignore SIGPIPE.
+ */
+#ifndef SLUICE_NET_UNIXSOCK_H
+#define SLUICE_NET_UNIXSOCK_H
+
+#include "lib/base/buf.h"
+#include "lib/net/loop.h"
+
+struct unixsock;
+
+struct unixsock_request {
+    bool http;
+    bool head;         /* HEAD: the body is not sent */
+    const char *path;  /* HTTP: path without query; words: the line, trimmed */
+    const char *query; /* HTTP: after '?', "" if none */
+};
+
+/* Preset: 200, text/plain, an empty body of at most UNIXSOCK_BODY_MAX (more becomes a 500). */
+#define UNIXSOCK_BODY_MAX (4u * 1024 * 1024)
+struct unixsock_answer {
+    int status;               /* HTTP status; ignored for words */
+    const char *content_type; /* static text */
+    struct buf body;          /* released by the socket */
+};
+
+/*
+ * Binds `path` with `mode` (umask is set around bind); a stale socket file is removed only
+ * after a connect to it was refused. ERR_IO with a sentence on failure. Unlinks the path when freed.
+ */
+enum err unixsock_new(struct loop *loop, const char *path, unsigned mode, void *owner,
+                      void (*handle)(void *owner, const struct unixsock_request *request,
+                                     struct unixsock_answer *answer),
+                      struct unixsock **ret, struct fault *fault) MUST_CHECK;
+void unixsock_free(struct unixsock *socket);
+
+#endif

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Named faults and when they strike.
+
+A fault is armed with a script, as JSON or as text:
+
+    name                                  as often as the table says
+    name:nth=3                            the third matching request, once
+    name:nth=3,times=5                    the third to the seventh
+    name:p=0.1                            one request in ten, by a seeded generator
+    name:times=4,endpoint=content         the first four reads of file contents
+    name:match=part-00001                 only where the path and query contain this text
+    name:seconds=2                        any other member is an argument of the fault
+
+Several are separated by blanks. Endpoints: ims, batches, batch, batch_files, files, content,
+head; several of them with | between.
+"""
+import random
+from dataclasses import dataclass, field
+
+LISTINGS = ("batches", "batch_files", "files")
+PLATFORM = ("batches", "batch", "batch_files", "files", "content", "head")
+ENDPOINTS = ("ims",) + PLATFORM
+CONTENT = ("content",)
+ALWAYS = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a fault is: where it applies, how often by default, its arguments."""
+    endpoints: tuple
+    times: int
+    args: dict
+    help: str
+
+
+TABLE = {
+    # Instead of an answer.
+    "auth_401_once": Row(PLATFORM, 1, {}, "401013 although the token is valid"),
+    "throttle_429_retry_after": Row(PLATFORM, 1, {"seconds": 1}, "429 with Retry-After"),
+    "throttle_429_bare": Row(PLATFORM, 1, {}, "429 without Retry-After"),
+    "error_500": Row(PLATFORM, 1, {}, "500, problem body"),
+    "error_503": Row(PLATFORM, 1, {}, "503, plain text"),
+    "html_200": Row(PLATFORM, 1, {}, "an HTML page with status 200"),
+    "hang": Row(PLATFORM, 1, {"seconds": 3600}, "no answer"),
+    "ims_down": Row(("ims",), ALWAYS, {"status": 503}, "the token service fails"),
+    # Before an answer.
+    "delay": Row(PLATFORM, ALWAYS, {"ms": 200}, "each call takes longer"),
+    "ims_slow": Row(("ims",), ALWAYS, {"ms": 2000}, "the token service is slow"),
+    # Tokens.
+    "expired_token": Row(("ims",), ALWAYS, {"seconds": 1, "says": 0},
+                         "tokens die after `seconds`; expires_in claims `says` (0 = truth)"),
+    # Listings.
+    "short_pages": Row(LISTINGS, ALWAYS, {"rows": 7}, "short pages before the end"),
+    "duplicate_rows": Row(LISTINGS, ALWAYS, {}, "the last row of a page opens the next"),
+    "unstable_order": Row(LISTINGS, ALWAYS, {}, "rows that tie in the sort order move"),
+    "list_empty_then_full": Row(("batch_files",), ALWAYS, {"calls": 1},
+                                "the first `calls` listings of each object are empty"),
+    "late_success": Row(("batches",), 1, {"ms": 1000},
+                        "the readable batches of the answer are not readable yet"),
+    "new_batches_while_paging": Row(("batches",), 3, {"files": 1, "size": 1000, "created": 0},
+                                    "a batch appears after each page (created now, or so)"),
+    "many_files": Row(("batches",), 1, {"files": 250, "directories": 120, "size": 100},
+                      "a batch with more files and dataset files than a page holds appears"),
+    # Contents.
+    "truncated_body": Row(CONTENT, 1, {}, "closed before Content-Length"),
+    "reset_mid_body": Row(CONTENT, 1, {}, "connection reset halfway"),
+    "full_200_to_range": Row(CONTENT, 1, {}, "200 and the whole file for a range"),
+    "shifted_content_range": Row(CONTENT, 1, {"bytes": 1000}, "the range begins later"),
+    "short_range": Row(CONTENT, 1, {}, "half of the range"),
+    "total_changes": Row(CONTENT, 1, {"bytes": 1}, "Content-Range says another total"),
+    "slow": Row(CONTENT, ALWAYS, {"bytes_per_second": 1 << 20}, "throughput of one connection"),
+}
+
+
+@dataclass
+class Fault:
+    """An armed fault."""
+    name: str
+    endpoints: tuple
+    args: dict
+    nth: int = 1
+    times: int = 1
+    probability: float = 1.0
+    match: str = ""
+    seed: int = 1
+    seen: int = 0
+    struck: int = 0
+    memory: dict = field(default_factory=dict)  # what a fault keeps from call to call
+
+    def __post_init__(self):
+        self.random = random.Random(f"{self.seed} {self.name}")
+
+    def strikes(self, endpoint, target):
+        """Counts a request; does the fault hit it?"""
+        if endpoint not in self.endpoints or self.match not in target:
+            return False
+        self.seen += 1
+        if self.seen < self.nth or (self.times and self.struck >= self.times):
+            return False
+        if self.random.random() >= self.probability:
+            return False
+        self.struck += 1
+        return True
+
+
+def fault_from(spec):
+    """A Fault from its JSON form; ValueError says what is wrong with it."""
+    spec = dict(spec)
+    name = spec.pop("name", None)
+    row = TABLE.get(name)
+    if row is None:
+        raise ValueError(f"no fault {name!r}; there are {', '.join(TABLE)}")
+    endpoints = spec.pop("endpoint", None)
+    endpoints = tuple(endpoints.split("|")) if endpoints else row.endpoints
+    script = {key: spec.pop(key) for key in ("nth", "times", "match", "seed") if key in spec}
+    probability = float(spec.pop("p", 1))
+    script.setdefault("times", ALWAYS if probability < 1 else row.times)
+    unknown = set(spec) - set(row.args) | set(endpoints) - set(ENDPOINTS)
+    if unknown:
+        raise ValueError(f"fault {name}: unknown {', '.join(sorted(unknown))}")
+    return Fault(name, endpoints, row.args | spec, probability=probability, **script)
+
+
+def faults_from_text(text):
+    """The JSON forms of `name:key=value,key=value name ...`."""
+    specs = []
+    for word in text.split():
+        name, _, rest = word.partition(":")
+        spec = {"name": name}
+        for pair in filter(None, rest.split(",")):
+            key, _, value = pair.partition("=")
+            spec[key] = number_or_text(value)
+        specs.append(spec)
+    return specs
+
+
+def number_or_text(text):
+    """`text` as a number where it is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+class Faults:
+    """All armed faults."""
+
+    def __init__(self, seed=1):
+        self.seed = seed
+        self.armed = []
+
+    def arm(self, spec):
+        """Arms one fault, in addition to those that are."""
+        self.armed.append(fault_from({"seed": self.seed} | spec))
+
+    def disarm(self, name=None):
+        """Ends the faults of this name, or all."""
+        self.armed = [fault for fault in self.armed if name not in (None, fault.name)]
+
+    def hit(self, name, endpoint, target):
+        """The armed fault of this name that strikes this request, or None."""
+        for fault in self.armed:
+            if fault.name == name and fault.strikes(endpoint, target):
+                return fault
+        return None
+
+    def report(self):
+        """How often each armed fault struck."""
+        total = {}
+        for fault in self.armed:
+            total[fault.name] = total.get(fault.name, 0) + fault.struck
+        return total

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands before every service: IMS, the header checks of the gateway, faults that answer
+in place of a service, and the counters."""
+import asyncio
+import base64
+import collections
+import json
+import time
+import urllib.parse
+import uuid
+
+from aiohttp import web
+
+from faults import Faults
+
+CATALOG = "/data/foundation/catalog"
+EXPORT = "/data/foundation/export"
+CONTROL = "/_sim/"
+LOG_LENGTH = 5000
+FILE_NAMES = {"GET": "content", "HEAD": "head"}
+
+
+class Refused(Exception):
+    """An error answer."""
+
+    def __init__(self, status, body, headers=None):
+        super().__init__(status, body)
+        self.status, self.body, self.headers = status, body, headers
+
+    def response(self):
+        """As aiohttp wants it; text bodies stay text."""
+        if isinstance(self.body, str):
+            return web.Response(status=self.status, text=self.body, headers=self.headers)
+        return web.json_response(self.body, status=self.status, headers=self.headers)
+
+
+def gateway_error(status, code, message, headers=None):
+    """The gateway's shape of an error."""
+    return Refused(status, {"error_code": code, "message": message}, headers)
+
+
+def bad_request(detail):
+    """A service's answer to a parameter that it does not take."""
+    return Refused(400, {"type": "/placeholder/type/uri", "status": 400,
+                         "title": "BadRequestError", "detail": detail})
+
+
+def not_found(what, name):
+    """A service's answer to an unknown id."""
+    return Refused(404, {"type": "http://ns.adobe.com/aep/errors/CATALOG-404", "status": 404,
+                         "title": "NotFoundError", "detail": f"{what} {name} not found"})
+
+
+def single_query(request, allowed):
+    """The query as a dict; what is unknown or doubled is refused."""
+    query = {}
+    for name, value in request.query.items():
+        if name not in allowed:
+            raise bad_request(f"unknown query parameter '{name}'")
+        if name in query:
+            raise bad_request(f"query parameter '{name}' is given twice")
+        query[name] = value
+    return query
+
+
+def whole_number(query, name, default=None, low=0, high=2**63):
+    """An integer parameter within its range."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise bad_request(f"'{name}' must be a number between {low} and {high}: '{text}'")
+    return int(text)
+
+
+def endpoint_of(request):
+    """The name under which requests are counted and faults are armed."""
+    name = request.match_info.route.name or "unknown"
+    if name == "files" and ("path" in request.query or request.method == "HEAD"):
+        return FILE_NAMES.get(request.method, name)
+    return name
+
+
+def target_of(request):
+    """Path and query, decoded."""
+    return urllib.parse.unquote_plus(request.raw_path)
+
+
+class Counters:
+    """What was asked and what was sent."""
+
+    def __init__(self):
+        self.requests = collections.Counter()
+        self.statuses = collections.Counter()
+        self.sent = collections.Counter()  # bytes of each file, "{dataset file id}/{name}"
+        self.reads = collections.Counter()
+        self.running = 0
+        self.most_running = 0
+        self.log = collections.deque(maxlen=LOG_LENGTH)
+
+    def begin(self, endpoint):
+        """A request has arrived."""
+        self.requests[endpoint] += 1
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+
+    def end(self, endpoint, status, request):
+        """It was answered, or given up (status 0)."""
+        self.running -= 1
+        self.statuses[f"{endpoint} {status}"] += 1
+        self.log.append({"at": time.time(), "endpoint": endpoint, "method": request.method,
+                         "status": status, "target": target_of(request),
+                         "range": request.headers.get("Range", "")})
+
+    def to_json(self):
+        """For /_sim/counters."""
+        return {"requests": self.requests, "statuses": self.statuses, "sent": self.sent,
+                "reads": self.reads, "bytes": sum(self.sent.values()),
+                "running": self.running, "most_running": self.most_running}
+
+
+class State:
+    """What the services share."""
+
+    def __init__(self, world, seed=1):
+        self.world = world
+        self.faults = Faults(seed)
+        self.counters = Counters()
+        self.settings = {"delay_ms": 0, "bytes_per_second": 0, "token_ttl": 86399}
+        self.tokens = {}  # token -> when it dies, by the wall clock
+
+
+class Gateway:
+    """The middleware, and IMS."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def routes(self):
+        """IMS, in its current and its older form."""
+        return [web.post("/ims/token/v3", self.token, name="ims"),
+                web.post("/ims/token/v2", self.token, name="ims_v2")]
+
+    @web.middleware
+    async def front(self, request, handler):
+        """Every request passes here; those for the controls pass through."""
+        if request.path.startswith(CONTROL):
+            return await handler(request)
+        endpoint = endpoint_of(request).removesuffix("_v2")
+        counters = self.state.counters
+        status = 0
+        counters.begin(endpoint)
+        try:
+            response = await self.answer(request, handler, endpoint)
+            response.headers.setdefault("x-request-id", uuid.uuid4().hex)
+            status = response.status
+            return response
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        finally:
+            counters.end(endpoint, status, request)
+
+    async def answer(self, request, handler, endpoint):
+        """Checks, then faults, then the service."""
+        request["endpoint"], request["target"] = endpoint, target_of(request)
+        try:
+            if endpoint not in ("ims", "unknown"):
+                self.check_headers(request)
+            await self.wait(request)
+            instead = await self.fault_answer(request)
+            return await handler(request) if instead is None else instead
+        except Refused as refused:
+            return refused.response()
+
+    def check_headers(self, request):
+        """Key, token, organisation, sandbox: in this order, with the documented bodies."""
+        world, headers = self.state.world, request.headers
+        key, organisation = headers.get("x-api-key"), headers.get("x-gw-ims-org-id")
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        if not key:
+            raise gateway_error(403, "403000", "Api Key is required")
+        if key != world.client_id:
+            raise gateway_error(403, "403003", "Api Key is invalid")
+        if not scheme:
+            raise gateway_error(403, "403010", "Oauth token is missing.")
+        if scheme != "Bearer" or self.state.tokens.get(token, 0) < time.time():
+            raise gateway_error(401, "401013", "Oauth token is not valid")
+        if not organisation:
+            raise gateway_error(400, "400003", "Missing header")
+        if not organisation.endswith("@AdobeOrg"):
+            raise gateway_error(403, "403027", "User region is missing")
+        if organisation != world.org:
+            raise gateway_error(403, "403025", "Profile is not valid")
+        if not headers.get("x-sandbox-name"):
+            raise gateway_error(400, "400003", "Missing header")
+
+    async def wait(self, request):
+        """Latency, of the setting and of the faults."""
+        pause = self.state.settings["delay_ms"]
+        for name in ("delay", "ims_slow"):
+            fault = self.hit(name, request)
+            pause += fault.args["ms"] if fault else 0
+        if pause:
+            await asyncio.sleep(pause / 1000)
+
+    async def fault_answer(self, request):
+        """The answer of a fault that strikes in place of a service, or None."""
+        hang = self.hit("hang", request)
+        if hang:
+            await asyncio.sleep(hang.args["seconds"])
+            raise Refused(504, "Gateway Timeout")
+        for name, make in ANSWERS.items():
+            fault = self.hit(name, request)
+            if fault:
+                return make(fault.args).response()
+        return None
+
+    def hit(self, name, request):
+        """The armed fault of this name, if it strikes this request."""
+        return self.state.faults.hit(name, request["endpoint"], request["target"])
+
+    async def token(self, request):
+        """OAuth server-to-server: parameters in the form or in the query."""
+        world = self.state.world
+        fields = dict(request.query) | dict(await request.post())
+        if fields.get("grant_type") != "client_credentials":
+            raise ims_error("unsupported_grant_type", "grant_type must be client_credentials")
+        if not fields.get("scope"):
+            raise ims_error("invalid_scope", "scope is missing")
+        if fields.get("client_id") != world.client_id:
+            raise ims_error("invalid_client", "invalid client_id parameter")
+        if fields.get("client_secret") not in world.secrets:
+            raise ims_error("invalid_client", "invalid client_secret parameter", 401)
+        life = says = self.state.settings["token_ttl"]
+        fault = self.hit("expired_token", request)
+        if fault:
+            life = fault.args["seconds"]
+            says = fault.args["says"] or life
+        token = self.new_token(says)
+        self.state.tokens[token] = time.time() + life
+        return web.json_response({"access_token": token, "token_type": "bearer",
+                                  "expires_in": says})
+
+    def new_token(self, seconds):
+        """Three parts with dots between, as a real one; only the middle means anything."""
+        payload = {"id": uuid.uuid4().hex, "type": "access_token", "as": "ims-na1",
+                   "client_id": self.state.world.client_id,
+                   "created_at": str(int(time.time() * 1000)),
+                   "expires_in": str(seconds * 1000)}
+        parts = ({"alg": "RS256"}, payload, {"signature": "none"})
+        return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+                        for part in parts)
+
+
+def ims_error(error, description, status=400):
+    """The token service's shape of an error."""
+    return Refused(status, {"error": error, "error_description": description})
+
+
+HTML = "<html><head><title>Maintenance</title></head><body>Come back later.</body></html>"
+
+ANSWERS = {
+    "auth_401_once": lambda args: gateway_error(401, "401013", "Oauth token is not valid"),
+    "throttle_429_retry_after": lambda args: gateway_error(
+        429, "429050", "Too many requests", {"Retry-After": str(args["seconds"])}),
+    "throttle_429_bare": lambda args: gateway_error(429, "429050", "Too many requests"),
+    "error_500": lambda args: Refused(500, {
+        "type": "http://ns.adobe.com/aep/errors/CATALOG-500", "status": 500,
+        "title": "InternalServerError", "detail": "unexpected failure"}),
+    "error_503": lambda args: Refused(503, "Service Unavailable"),
+    "html_200": lambda args: HtmlPage(200, HTML),
+    "ims_down": lambda args: Refused(args["status"], "Service Unavailable"),
+}
+
+
+class HtmlPage(Refused):
+    """A page of a proxy that answers for the service."""
+
+    def response(self):
+        return web.Response(status=self.status, text=self.body, content_type="text/html")

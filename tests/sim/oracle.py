@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The oracle: does a bucket hold exactly what the ground truth says?
+
+    python3 tests/sim/oracle.py --truth http://127.0.0.1:PORT/_sim/truth --endpoint URL \\
+        --bucket B [--prefix P/] [--name DATASET=NAME] [--allow-strays] [--allow-uploads N]
+
+prints a table of verdicts; exit status 0 if all hold. It trusts nothing that the daemon says:
+manifests are found by listing, every object is read and compared with the generated content.
+Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+"""
+import argparse
+import collections
+import concurrent.futures
+import datetime
+import json
+import os
+import re
+import sys
+import urllib.request
+from dataclasses import dataclass, field
+
+from bucket import Bucket, s3_client
+from content import crc32c
+from ground import World
+
+MANIFEST = re.compile(r"/_sluice/manifests/dt=\d{4}-\d\d-\d\d/[^/]+\.json$")
+PROBES = ("_sluice/probe", "_sluice/probe-checksum")  # the daemon's start-up probe leaves these
+PLAIN = re.compile(r"[A-Za-z0-9._=-]")
+READERS = 8
+SHOWN = 5
+
+CHECKS = {
+    "manifests": "one for each readable batch, none for others",
+    "form": "manifest: canonical, at its key, head agrees with the truth",
+    "entries": "exactly the files of the batch",
+    "doubled": "no file and no object is named twice",
+    "objects": "every object that is named exists, with its size",
+    "crc32c": "checksum in the manifest is that of the source",
+    "bytes": "every byte equals the source",
+    "order": "no object is younger than its manifest",
+    "strays": "no object that no manifest names",
+    "uploads": "no multipart upload left in progress",
+}
+
+
+@dataclass
+class Verdict:
+    """What was looked at, and what was wrong with it."""
+    looked: collections.Counter = field(default_factory=collections.Counter)
+    problems: dict = field(default_factory=lambda: collections.defaultdict(list))
+
+    def look(self, check, good, problem):
+        """One look: `problem` is noted unless `good`."""
+        self.looked[check] += 1
+        if not good:
+            self.problems[check].append(problem)
+        return good
+
+    @property
+    def ok(self):
+        """Nothing was wrong."""
+        return not any(self.problems.values())
+
+    def failed(self):
+        """The names of the checks that failed."""
+        return sorted(check for check, problems in self.problems.items() if problems)
+
+    def table(self):
+        """For people."""
+        lines = []
+        for check, text in CHECKS.items():
+            problems = self.problems[check]
+            word = "WRONG" if problems else "ok"
+            lines.append(f"{word:6} {check:10} {self.looked[check]:7} looked at  {text}")
+            lines += [f"       - {problem}" for problem in problems[:SHOWN]]
+            if len(problems) > SHOWN:
+                lines.append(f"       - and {len(problems) - SHOWN} more")
+        return "\n".join(lines)
+
+
+@dataclass
+class Manifest:
+    """A manifest that was found."""
+    key: str
+    batch: object
+    entries: list
+    modified: object
+
+
+class Oracle:
+    """Judges one bucket. `since` (ms) limits the batches that must be there."""
+
+    def __init__(self, truth, bucket, *, prefix="", names=None, allow_strays=False,
+                 allow_uploads=0, since=0):
+        self.world = World.from_json(truth)
+        self.expected = {item["id"]: item["expected"] for item in truth["batches"]}
+        self.bucket, self.prefix, self.names = bucket, prefix, names or {}
+        self.allow_strays, self.allow_uploads, self.since = allow_strays, allow_uploads, since
+        self.verdict = Verdict()
+        self.objects = {}
+
+    def judge(self):
+        """Looks at everything once."""
+        self.objects = self.bucket.objects(self.prefix)
+        keys = [key for key in self.objects if MANIFEST.search(key)]
+        manifests = [manifest for manifest in map(self.load, keys) if manifest]
+        self.count_manifests(manifests)
+        self.find_doubles(manifests)
+        work = [pair for manifest in manifests for pair in self.pairs(manifest)]
+        with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
+            for problem in pool.map(lambda pair: self.compare(*pair), work):
+                self.verdict.look("bytes", not problem, problem)
+        self.find_strays(keys, manifests)
+        self.count_uploads()
+        return self.verdict
+
+    def load(self, key):
+        """A manifest that can be read and belongs to a batch, or None."""
+        look = self.verdict.look
+        text = b"".join(self.bucket.read(key))
+        try:
+            data = json.loads(text, object_pairs_hook=canonical_object)
+            head, entries = data["sluice"], data["entries"]
+            batch = self.world.batches.get(head["batch"])
+            urls = [entry["url"] for entry in entries]
+        except (ValueError, KeyError, TypeError) as error:
+            look("form", False, f"{key}: {error!r}")
+            return None
+        if not look("manifests", batch, f"{key}: there is no batch {head['batch']}"):
+            return None
+        look("form", urls == sorted(urls), f"{key}: entries are not in order")
+        look("form", key == self.manifest_key(batch), f"{key}: not the key of {batch.id}")
+        for name, value in self.head_of(batch).items():
+            look("form", head.get(name) in value,
+                 f"{key}: {name} is {head.get(name)!r}, not {value[0]!r}")
+        return Manifest(key, batch, entries, self.objects[key][1])
+
+    def head_of(self, batch):
+        """What the head of a manifest must say: member -> accepted values."""
+        sizes = [file.size for _, file in batch.data()]
+        return {"version": [1], "sandbox": [self.world.sandbox_of(batch)],
+                "dataset": [batch.dataset, self.names.get(batch.dataset)],
+                "created": [batch.created], "files": [len(sizes)], "bytes": [sum(sizes)]}
+
+    def manifest_key(self, batch):
+        """Where the manifest of a batch has to be."""
+        day = datetime.datetime.fromtimestamp(batch.created / 1000, datetime.timezone.utc)
+        name = self.names.get(batch.dataset, batch.dataset)
+        return (f"{self.prefix}{name}/_sluice/manifests/dt={day:%Y-%m-%d}/"
+                f"{encode_segment(batch.id)}.json")
+
+    def count_manifests(self, manifests):
+        """One for each readable batch, none for others."""
+        found = collections.Counter(manifest.batch.id for manifest in manifests)
+        for batch in self.world.batches.values():
+            want, have = self.expected[batch.id], found[batch.id]
+            if want == "one" and batch.created < self.since:
+                want = "any"
+            good = {"one": have == 1, "none": have == 0, "any": have <= 1}[want]
+            self.verdict.look("manifests", good,
+                              f"batch {batch.id}: {have} manifests, expected: {want}")
+
+    def find_doubles(self, manifests):
+        """Each file of a batch once, each object for one file only."""
+        keys = collections.Counter()
+        for manifest in manifests:
+            keys.update(entry["url"] for entry in manifest.entries)
+            files = collections.Counter(map(identity, manifest.entries))
+            for file, times in files.items():
+                self.verdict.look("doubled", times == 1,
+                                  f"{manifest.key}: {file} {times} times")
+        for key, times in keys.items():
+            self.verdict.look("doubled", times == 1, f"{key} is named {times} times")
+
+    def pairs(self, manifest):
+        """(key, source file) of the entries that are right so far."""
+        look, rows = self.verdict.look, dict(source_rows(manifest.batch))
+        named = {identity(entry): entry for entry in manifest.entries}
+        for missing in sorted(rows.keys() - named.keys()):
+            look("entries", False, f"{manifest.key}: lacks {missing}")
+        for who, entry in named.items():
+            if not look("entries", who in rows, f"{manifest.key}: {who} is not in the batch"):
+                continue
+            file, key = rows[who], self.key_of(entry)
+            size, modified = self.objects.get(key, (None, None))
+            said = entry.get("meta", {}).get("content_length")
+            look("crc32c", entry["sluice"].get("crc32c") == f"{file.content().crc32c():08x}",
+                 f"{key}: {entry['sluice'].get('crc32c')} is not the source's")
+            if look("objects", size == said == file.size,
+                    f"{key}: {size} bytes, manifest {said}, source {file.size}"):
+                look("order", modified <= manifest.modified, f"{key}: after {manifest.key}")
+                yield key, file
+
+    def key_of(self, entry):
+        """The key that an entry's URL names; None if it is in another bucket."""
+        start = f"s3://{self.bucket.name}/"
+        return entry["url"].removeprefix(start) if entry["url"].startswith(start) else None
+
+    def compare(self, key, file):
+        """Reads an object beside its source: None, or what is wrong."""
+        content, offset, check = file.content(), 0, 0
+        for chunk in self.bucket.read(key):
+            if chunk != content.read(offset, len(chunk)):
+                return f"{key}: differs from the source within 1 MiB after byte {offset}"
+            check = crc32c(chunk, check)
+            offset += len(chunk)
+        return None if offset == file.size else f"{key}: ends at byte {offset} of {file.size}"
+
+    def find_strays(self, manifest_keys, manifests):
+        """Objects that nobody names."""
+        named = {self.key_of(entry) for manifest in manifests for entry in manifest.entries}
+        named.update(manifest_keys, (self.prefix + name for name in PROBES))
+        for key in self.objects:
+            self.verdict.look("strays", key in named or self.allow_strays, key)
+
+    def count_uploads(self):
+        """Multipart uploads that nobody finished or aborted."""
+        left = self.bucket.uploads(self.prefix)
+        self.verdict.look(
+            "uploads", len(left) <= self.allow_uploads,
+            f"{len(left)} in progress, allowed {self.allow_uploads}: {left[:SHOWN]}")
+
+
+def canonical_object(pairs):
+    """Members in order, none twice."""
+    names = [name for name, _ in pairs]
+    if names != sorted(set(names)):
+        raise ValueError(f"members not in order, or doubled: {names}")
+    return dict(pairs)
+
+
+def identity(entry):
+    """Which file of the source an entry means."""
+    info = entry.get("sluice", {})
+    return info.get("file_id"), info.get("name")
+
+
+def source_rows(batch):
+    """((dataset file id, name), file) of a batch, markers left out."""
+    return (((file_id, file.name), file) for file_id, file in batch.data())
+
+
+def encode_segment(text):
+    """The encoding of foreign names in keys, written down once more and independently."""
+    return "".join(
+        char if PLAIN.fullmatch(char) and not (number == 0 and char == ".")
+        else "".join(f"%{byte:02X}" for byte in char.encode())
+        for number, char in enumerate(text))
+
+
+def load_truth(place):
+    """The truth from a simulator's address or from a file."""
+    if place.startswith("http"):
+        with urllib.request.urlopen(place) as answer:
+            return json.load(answer)
+    with open(place, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def main():
+    """The command line."""
+    parser = argparse.ArgumentParser(description="judges a bucket against the ground truth")
+    parser.add_argument("--truth", required=True, help="file, or address of /_sim/truth")
+    parser.add_argument("--endpoint", required=True)
+    parser.add_argument("--bucket", required=True)
+    parser.add_argument("--prefix", default="")
+    parser.add_argument("--name", action="append", default=[], metavar="DATASET=NAME")
+    parser.add_argument("--since", type=int, default=0, help="created (ms) of the first batch")
+    parser.add_argument("--allow-strays", action="store_true")
+    parser.add_argument("--allow-uploads", type=int, default=0)
+    options = parser.parse_args()
+    client = s3_client(options.endpoint, os.environ["AWS_ACCESS_KEY_ID"],
+                       os.environ["AWS_SECRET_ACCESS_KEY"])
+    names = dict(item.split("=", 1) for item in options.name)
+    oracle = Oracle(load_truth(options.truth), Bucket(client, options.bucket), names=names,
+                    prefix=options.prefix, since=options.since,
+                    allow_strays=options.allow_strays, allow_uploads=options.allow_uploads)
+    verdict = oracle.judge()
+    print(verdict.table())
+    return 0 if verdict.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

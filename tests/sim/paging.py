@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Windows over listings, with the faults that spoil them without losing a row."""
+import itertools
+
+
+def window(state, request, rows, start, limit):
+    """The rows of one page, and where the next one begins (None after the last)."""
+    def hit(name):
+        return state.faults.hit(name, request["endpoint"], request["target"])
+
+    empty, short = hit("list_empty_then_full"), hit("short_pages")
+    if empty and count_calls(empty, request.path) <= empty.args["calls"]:
+        return [], None
+    if short:
+        limit = min(limit, short.args["rows"])
+    begin = max(start - pushed(hit("duplicate_rows"), request.path, start), 0)
+    following = start + limit if begin + limit < len(rows) else None
+    return rows[begin:begin + limit], following
+
+
+def count_calls(fault, path):
+    """How often this object was listed since the fault was armed."""
+    fault.memory[path] = fault.memory.get(path, 0) + 1
+    return fault.memory[path]
+
+
+def pushed(fault, path, start):
+    """How far rows that came in at the head pushed the others during this walk: whoever pages
+    by offset meets the last row of a page again on the next."""
+    if not fault:
+        return 0
+    fault.memory[path] = 0 if start == 0 else fault.memory.get(path, 0) + 1
+    return fault.memory[path]
+
+
+def stir_ties(fault, rows, key):
+    """Shuffles the rows that have the same key; `rows` is sorted by it."""
+    stirred = []
+    for _, group in itertools.groupby(rows, key):
+        group = list(group)
+        fault.random.shuffle(group)
+        stirred += group
+    return stirred

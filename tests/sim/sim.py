@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The AEP simulator: IMS, Catalog and Data Access of one tenant on a loopback port.
+
+    python3 tests/sim/sim.py --port 0 --world world.json [--seed N] [--faults 'error_503:nth=3']
+
+prints one line of JSON with its port when it is ready. Tests use the class Sim, which runs this
+program as a child process. See ground.py for worlds, faults.py for faults, control.py for the
+controls under /_sim/, oracle.py for the judgement of a bucket.
+"""
+import argparse
+import asyncio
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+
+from aiohttp import web
+
+from access import Access
+from catalog import Catalog
+from control import Control
+from faults import faults_from_text
+from gateway import Gateway, State
+from ground import World
+
+BODY_MAX = 1 << 28  # of the controls: worlds may be large
+STOP_S = 5
+
+
+def application(state):
+    """All services behind the gateway."""
+    gateway = Gateway(state)
+    app = web.Application(middlewares=[gateway.front], client_max_size=BODY_MAX)
+    for service in (gateway, Catalog(state), Access(state), Control(state)):
+        app.add_routes(service.routes())
+    return app
+
+
+async def serve(state, port):
+    """Serves until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = web.AppRunner(application(state), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port, shutdown_timeout=0.1, backlog=1024)
+    await site.start()
+    port = runner.addresses[0][1]
+    print(json.dumps({"port": port, "endpoint": f"http://127.0.0.1:{port}"}), flush=True)
+    await stop.wait()
+    await runner.cleanup()
+
+
+def main():
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Adobe Experience Platform simulator")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--world", help="JSON file; an empty world if absent")
+    parser.add_argument("--seed", type=int, default=1, help="of random faults")
+    parser.add_argument("--faults", default="", help="as in faults.py")
+    options = parser.parse_args()
+    world = World()
+    if options.world:
+        with open(options.world, encoding="utf-8") as file:
+            world = World.from_json(json.load(file))
+    state = State(world, options.seed)
+    try:
+        for spec in faults_from_text(options.faults):
+            state.faults.arm(spec)
+    except (ValueError, TypeError) as error:
+        parser.error(str(error))
+    asyncio.run(serve(state, options.port))
+
+
+class Sim:
+    """The simulator as a child process, and its controls."""
+
+    def __init__(self, world, faults="", seed=1):
+        self.world = world
+        self.arguments = ["--seed", str(seed), "--faults", faults]
+        self.process = None
+        self.endpoint = None
+
+    def start(self):
+        """Returns when the simulator answers. It dies with its parent in any case."""
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(self.world.to_json(), file)
+            file.flush()
+            # pylint: disable-next=consider-using-with
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", sys.executable, __file__,
+                 "--world", file.name, *self.arguments], stdout=subprocess.PIPE)
+            line = self.process.stdout.readline()
+        if not line:
+            self.stop()
+            raise RuntimeError("the simulator did not start")
+        self.endpoint = json.loads(line)["endpoint"]
+        return self
+
+    def stop(self):
+        """Ends the process."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.process = None
+
+    def call(self, verb, path, body=None):
+        """One call of the controls."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.endpoint}/_sim/{path}", data, method=verb)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise ValueError(error.read().decode()) from None
+
+    def add(self, *batches):
+        """Shows batches that were built in the world after the start."""
+        return self.call("POST", "batches", [dataclasses.asdict(batch) for batch in batches])
+
+    def add_dataset(self, dataset):
+        """Shows a dataset that was built in the world after the start."""
+        return self.call("POST", "datasets", [{"id": dataset.id, "sandbox": dataset.sandbox}])
+
+    def set_status(self, batch, status):
+        """Moves a batch on in its life."""
+        return self.call("POST", "status", {batch.id: status})
+
+    def arm(self, text):
+        """Arms faults, written as in faults.py."""
+        return self.call("POST", "faults", faults_from_text(text))
+
+    def disarm(self, name=None):
+        """Ends one fault, or all."""
+        return self.call("POST", "disarm", {"name": name} if name else {})
+
+    def set(self, **settings):
+        """delay_ms, bytes_per_second, token_ttl."""
+        return self.call("POST", "settings", settings)
+
+    def revoke(self):
+        """All tokens die at once."""
+        return self.call("POST", "revoke", {})
+
+    def reset(self):
+        """Counters to zero, faults gone."""
+        return self.call("POST", "reset", {})
+
+    def counters(self):
+        """What was asked and sent since the start or the last reset."""
+        return self.call("GET", "counters")
+
+    def log(self):
+        """The last requests, oldest first."""
+        return self.call("GET", "log")
+
+    def truth(self):
+        """The world as the simulator sees it now, for the oracle."""
+        return self.call("GET", "truth")
+
+
+if __name__ == "__main__":
+    main()

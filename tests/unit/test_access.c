@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Data Access listings: shapes of a page, damaged pages, paging traps. */
+#include "lib/aep/access.h"
+
+#include "tests/unit/aep_rig.h"
+
+static const char listing[] =
+    "{\"data\":[{\"name\":\"part-0.parquet\",\"length\":\"2380211\",\"_links\":{\"self\":"
+    "{\"href\":\"https://elsewhere:443/x?path=part-0\"}}},{\"name\":\"d\\u00e9/p "
+    "1\",\"length\":0}],"
+    "\"_page\":{\"limit\":100,\"count\":7},\"_links\":{\"next\":{\"href\":"
+    "\"https://evil.example/other/../path?start=part-0.parquet&limit=2#top\"}}}";
+
+/* ---- one page */
+
+struct page {
+    enum err err;
+    struct access_file *files;
+    size_t count;
+    struct buf next;
+    struct fault fault;
+};
+
+static struct page parse(const char *body, size_t len, const char *file_id)
+{
+    struct page page = { .next = BUF_INIT(4096) };
+    page.err = access_parse_page(body, len, file_id, &page.files, &page.count, &page.next,
+                                 &page.fault);
+    assert_int_equal(page.fault.code, page.err);
+    return page;
+}
+
+static void page_release(struct page *page)
+{
+    access_files_free(page->files, page->count);
+    buf_release(&page->next);
+}
+
+static void files_are_read(void **state)
+{
+    (void)state;
+    struct page page = parse(listing, strlen(listing), "01B-1");
+    assert_int_equal(page.err, OK);
+    assert_int_equal(page.count, 2);
+    assert_string_equal(page.files[0].id, "01B-1");
+    assert_string_equal(page.files[0].name, "part-0.parquet");
+    assert_int_equal(page.files[0].length, 2380211);
+    assert_string_equal(page.files[1].name, "d\xc3\xa9/p 1");
+    assert_string_equal(buf_text(&page.next), "start=part-0.parquet&limit=2");
+    page_release(&page);
+}
+
+static void all_three_shapes_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *file_id;
+        size_t count;
+        const char *id, *name;
+    } row[] = {
+        { "{\"data\":[{\"dataSetFileId\":\"01B-1\",\"isValid\":false,\"created\":\"x\"}]}",
+          NULL, 1, "01B-1", NULL },
+        { "{\"data\":[{\"dataSetFileId\":\"01B-1-2\"}]}", "01B-1", 1, "01B-1-2", NULL },
+        { "{\"data\":[{\"dataSetFileId\":\"01B-1\",\"name\":\"dir\"}]}", NULL, 1, "01B-1",
+          NULL },
+        { "[{\"name\":\"a\",\"length\":9}]", "01B-1", 1, "01B-1", "a" },
+        { "[{\"name\":\"a\",\"length\":9,\"dataSetFileId\":\"x\"}]", "01B-1", 1, "01B-1", "a" },
+        { "[]", "01B-1", 0, NULL, NULL },
+        { "{\"data\":[],\"_page\":null,\"_links\":[]}", NULL, 0, NULL, NULL },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct page page = parse(row[i].body, strlen(row[i].body), row[i].file_id);
+        assert_int_equal(page.err, OK);
+        assert_int_equal(page.count, row[i].count);
+        if (page.count)
+            assert_string_equal(page.files[0].id, row[i].id);
+        assert_true(!page.count || !row[i].name == !page.files[0].name);
+        page_release(&page);
+    }
+}
+
+static void pages_with_unusable_rows_are_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "{}",
+        "null",
+        "{\"data\":null}",
+        "{\"data\":{}}",
+        "{\"data\":[null]}",
+        "{\"data\":[{}]}",
+        "{\"data\":[7]}",
+        "{\"data\":[{\"name\":\"a\"}]}",
+        "{\"data\":[{\"name\":\"a\",\"length\":-1}]}",
+        "{\"data\":[{\"name\":\"a\",\"length\":1.0}]}",
+        "{\"data\":[{\"name\":\"a\",\"length\":\"\"}]}",
+        "{\"data\":[{\"name\":\"a\",\"length\":\"0x1\"}]}",
+        "{\"data\":[{\"name\":\"a\",\"length\":9223372036854775808}]}",
+        "{\"data\":[{\"name\":\"\",\"length\":1}]}",
+        "{\"data\":[{\"name\":\"a\\u0000b\",\"length\":1}]}",
+        "{\"data\":[{\"name\":7,\"length\":1}]}",
+        "{\"data\":[{\"dataSetFileId\":\"../x\"}]}",
+        "{\"data\":[{\"dataSetFileId\":\"..\"}]}",
+        "{\"data\":[{\"dataSetFileId\":\"\"}]}",
+        "{\"data\":[{\"name\":\"a\",\"length\":1},{}]}",
+        "{\"data\":[{\"name\":\"a\",\"length\":1}]",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct page page = parse(bad[i], strlen(bad[i]), "01B-1");
+        assert_int_equal(page.err, ERR_BAD_RESPONSE);
+        assert_null(page.files);
+        page_release(&page);
+    }
+}
+
+static void names_are_limited(void **state)
+{
+    (void)state;
+    char name[ACCESS_NAME_MAX + 2];
+    memset(name, 'n', sizeof name);
+    for (int excess = 0; excess < 2; excess++) {
+        name[ACCESS_NAME_MAX + excess] = 0;
+        AUTO_TEXT char *body = mem_print("[{\"name\":\"%s\",\"length\":1}]", name);
+        struct page page = parse(body, strlen(body), "01B-1");
+        assert_int_equal(page.err, excess ? ERR_BAD_RESPONSE : OK);
+        page_release(&page);
+        name[ACCESS_NAME_MAX + excess] = 'n';
+    }
+}
+
+static void parse_damaged(const char *body, size_t len)
+{
+    for (int level = 0; level < 2; level++) {
+        struct page page = parse(body, len, level ? "01B-1" : NULL);
+        for (size_t i = 0; i < page.count; i++) {
+            assert_true(catalog_id_valid(page.files[i].id));
+            assert_true(page.files[i].length >= 0);
+            assert_true(!page.files[i].name || strlen(page.files[i].name) <= ACCESS_NAME_MAX);
+        }
+        page_release(&page);
+    }
+}
+
+static void damaged_pages_are_survived(void **state)
+{
+    (void)state;
+    damage_each(listing, 4000, parse_damaged);
+    damage_each("{\"data\":[{\"dataSetFileId\":\"01B-1\"},{\"dataSetFileId\":\"01B-2\"}]}",
+                2000, parse_damaged);
+}
+
+/* ---- paging */
+
+struct listed {
+    struct access_list list;
+    int pages, done;
+    bool take, cancel_in_page;
+};
+
+static void on_page(struct access_list *list)
+{
+    struct listed *listed = container_of(list, struct listed, list);
+    assert_true(list->count > 0);
+    listed->pages++;
+    for (size_t i = 0; listed->take && i < list->count; i++) {
+        mem_free(list->files[i].id);
+        mem_free(list->files[i].name);
+        list->files[i] = (struct access_file){ 0 };
+    }
+    if (listed->cancel_in_page)
+        access_list_cancel(list);
+}
+
+static void on_listed(struct access_list *list)
+{
+    container_of(list, struct listed, list)->done++;
+}
+
+static void run(struct rig *rig, struct listed *listed)
+{
+    listed->list.done = on_listed;
+    access_list_start(rig->aep, &listed->list);
+    assert_int_equal(listed->done, 0);
+    SPIN(rig, listed->done > 0);
+    assert_int_equal(listed->done, 1);
+}
+
+/* A page with rows [first, first + count); `link` as its next href, if not NULL. */
+static void script_page(struct rig *rig, const char *match, int uses, int first, int count,
+                        const char *link)
+{
+    AUTO_BUF body = BUF_INIT(1 << 20);
+    buf_add_text(&body, "{\"data\":[");
+    for (int i = first; i < first + count; i++)
+        buf_print(&body, "%s{\"name\":\"f%d\",\"length\":%d}", i > first ? "," : "", i, i);
+    buf_print(&body, "]%s%s%s}", link ? ",\"_links\":{\"next\":{\"href\":\"" : "",
+              link ? link : "", link ? "\"}}" : "");
+    rig_answer(rig, match, uses, "200 OK", "", buf_text(&body));
+}
+
+static void start(struct rig *rig)
+{
+    rig_start(rig);
+    rig_token(rig, ALWAYS, "T", "86399");
+}
+
+/* Runs the script for dataset file F and checks how it ends. */
+static void expect(struct rig *rig, enum err code, size_t rows, int requests)
+{
+    struct listed listed = { .list.file_id = "F" };
+    run(rig, &listed);
+    assert_int_equal(listed.list.fault.code, code);
+    if (code == OK)
+        assert_int_equal(listed.list.count, rows);
+    assert_int_equal(rig_count(rig, "GET /data/foundation/export/files/F?"), requests);
+    access_list_release(&listed.list);
+    rig_stop(rig);
+}
+
+static void both_levels_are_asked_for(void **state)
+{
+    (void)state;
+    struct rig rig;
+    start(&rig);
+    rig_answer(&rig, "/batches/01B%40x/files?limit=100 ", 1, "200 OK", "",
+               "{\"data\":[{\"dataSetFileId\":\"01B-1\"},{\"dataSetFileId\":\"01B-1\"}]}");
+    struct listed listed = { .list.batch = "01B@x" };
+    run(&rig, &listed);
+    assert_int_equal(listed.list.fault.code, OK);
+    assert_int_equal(listed.list.count, 1);
+    assert_string_equal(listed.list.files[0].id, "01B-1");
+    assert_null(listed.list.files[0].name);
+    access_list_release(&listed.list);
+    assert_null(listed.list.files);
+    script_page(&rig, "?limit=100 ", 1, 0, 3, NULL);
+    expect(&rig, OK, 3, 1);
+}
+
+static void links_are_followed_by_their_parameters_only(void **state)
+{
+    (void)state;
+    struct rig rig;
+    start(&rig);
+    script_page(&rig, "files/F?limit=100 ", 1, 0, 2,
+                "https://169.254.169.254/latest?limit=2&start=f%201&start=x&page=7");
+    script_page(&rig, "files/F?limit=2&start=f%201 ", 1, 2, 2, "/only/path?start=4");
+    script_page(&rig, "files/F?limit=2&start=4 ", 1, 4, 1, "?limit=500&start=5");
+    script_page(&rig, "files/F?limit=2&start=5 ", 1, 5, 1, NULL);
+    expect(&rig, OK, 6, 4);
+}
+
+static void full_pages_without_link_are_followed_by_offset(void **state)
+{
+    (void)state;
+    struct rig rig;
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 100, NULL);
+    script_page(&rig, "start=100 ", 1, 100, 100, NULL);
+    script_page(&rig, "start=200 ", 1, 200, 0, NULL);
+    expect(&rig, OK, 200, 3);
+
+    /* A server that knows no offsets: the first page comes again, and ends it. */
+    start(&rig);
+    script_page(&rig, "/files/F", ALWAYS, 0, 100, NULL);
+    expect(&rig, OK, 100, 2);
+
+    /* Rows that came twice do not count for the offset, or others would be skipped. */
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 100, NULL);
+    script_page(&rig, "start=100 ", 1, 50, 100, NULL);
+    script_page(&rig, "start=150 ", 1, 150, 3, NULL);
+    expect(&rig, OK, 153, 3);
+
+    /* More rows than asked for; a link that does not say where it leads. */
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 101, NULL);
+    script_page(&rig, "start=101 ", 1, 101, 1, "?page=3");
+    script_page(&rig, "start=102 ", 1, 102, 1, "?start=a b");
+    script_page(&rig, "start=103 ", 1, 0, 0, NULL);
+    expect(&rig, OK, 103, 4);
+}
+
+static void empty_pages_in_the_middle_lose_nothing(void **state)
+{
+    (void)state;
+    struct rig rig;
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    script_page(&rig, "start=2 ", 1, 0, 0, "?start=4");
+    script_page(&rig, "start=4 ", 1, 0, 2, "?start=6");
+    script_page(&rig, "start=6 ", 1, 6, 2, NULL);
+    expect(&rig, OK, 4, 4);
+
+    /* A server that always knows a next page is believed for a while only. */
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    for (int i = 2; i < 8; i++) {
+        AUTO_TEXT char *link = mem_print("?start=%d", i + 1);
+        script_page(&rig, "start=", 1, 0, 0, link);
+    }
+    expect(&rig, OK, 2, 5);
+
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    script_page(&rig, "start=2 ", ALWAYS, 0, 0, "?start=2");
+    expect(&rig, OK, 2, 2);
+}
+
+static void loops_are_refused(void **state)
+{
+    (void)state;
+    struct rig rig;
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    script_page(&rig, "start=2 ", ALWAYS, 2, 2, "?start=2");
+    expect(&rig, ERR_BAD_RESPONSE, 0, 2);
+
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    script_page(&rig, "start=2 ", ALWAYS, 2, 2, "?start=0");
+    script_page(&rig, "start=0 ", ALWAYS, 0, 2, "?start=2");
+    expect(&rig, ERR_BAD_RESPONSE, 0, 3);
+
+    start(&rig);
+    AUTO_TEXT char *link = mem_print("?start=%07000d", 1);
+    script_page(&rig, "?limit=100 ", 1, 0, 2, link);
+    expect(&rig, ERR_BAD_RESPONSE, 0, 1);
+}
+
+static void markers_are_left_out_but_counted(void **state)
+{
+    (void)state;
+    struct rig rig;
+    start(&rig);
+    rig_answer(
+        &rig, "/files/F", 1, "200 OK", "",
+        "[{\"name\":\"_SUCCESS\",\"length\":\"8\"},{\"name\":\"d/_SUCCESS\",\"length\":0},"
+        "{\"name\":\".hidden\",\"length\":0},{\"name\":\"_empty\",\"length\":0},"
+        "{\"name\":\"_full\",\"length\":1},{\"name\":\".full\",\"length\":1},"
+        "{\"name\":\"empty\",\"length\":0}]");
+    expect(&rig, OK, 3, 1);
+
+    start(&rig);
+    AUTO_BUF body = BUF_INIT(1 << 20);
+    buf_add_text(&body, "[{\"name\":\"_SUCCESS\",\"length\":0}");
+    for (int i = 1; i < 100; i++)
+        buf_print(&body, ",{\"name\":\"f%d\",\"length\":1}", i);
+    buf_add_text(&body, "]");
+    rig_answer(&rig, "?limit=100 ", 1, "200 OK", "", buf_text(&body));
+    script_page(&rig, "start=100 ", 1, 100, 1, NULL);
+    expect(&rig, OK, 100, 2);
+}
+
+static void pages_are_handed_over(void **state)
+{
+    (void)state;
+    struct rig rig;
+    for (int take = 0; take < 2; take++) {
+        start(&rig);
+        script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+        script_page(&rig, "start=2 ", 1, 0, 2, "?start=4");
+        script_page(&rig, "start=4 ", 1, 2, 5, NULL);
+        struct listed listed = { .list.file_id = "F", .list.page = on_page, .take = take };
+        run(&rig, &listed);
+        assert_int_equal(listed.list.fault.code, OK);
+        assert_int_equal(listed.pages, 2); /* the middle one had nothing new */
+        assert_int_equal(listed.list.count, 0);
+        access_list_release(&listed.list);
+        rig_stop(&rig);
+    }
+}
+
+static void lists_can_be_cancelled(void **state)
+{
+    (void)state;
+    struct rig rig;
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    struct listed listed = { .list.file_id = "F",
+                             .list.page = on_page,
+                             .cancel_in_page = true };
+    run(&rig, &listed);
+    assert_int_equal(listed.list.fault.code, ERR_CANCELLED);
+    assert_int_equal(listed.pages, 1);
+    access_list_release(&listed.list);
+
+    rig_script(&rig, "files/G", 1, HANG);
+    listed = (struct listed){ .list.file_id = "G", .list.done = on_listed };
+    access_list_start(rig.aep, &listed.list);
+    SPIN(&rig, rig_count(&rig, "files/G") == 1);
+    access_list_cancel(&listed.list);
+    assert_int_equal(listed.done, 0);
+    SPIN(&rig, listed.done == 1);
+    assert_int_equal(listed.list.fault.code, ERR_CANCELLED);
+    access_list_cancel(&listed.list); /* late, and harmless */
+    access_list_release(&listed.list);
+    rig_stop(&rig);
+}
+
+static void failing_pages_fail_the_list(void **state)
+{
+    (void)state;
+    struct rig rig;
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    rig_answer(&rig, "start=2 ", 1, "403 Forbidden", "",
+               "{\"title\":\"no\",\"detail\":\"way\"}");
+    struct listed listed = { .list.file_id = "F" };
+    run(&rig, &listed);
+    assert_int_equal(listed.list.fault.code, ERR_DENIED);
+    assert_int_equal(listed.list.fault.http_status, 403);
+    assert_string_equal(listed.list.fault.text, "Data Access 403: no: way");
+    access_list_release(&listed.list);
+    rig_stop(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_are_read),
+        cmocka_unit_test(all_three_shapes_are_read),
+        cmocka_unit_test(pages_with_unusable_rows_are_refused),
+        cmocka_unit_test(names_are_limited),
+        cmocka_unit_test(damaged_pages_are_survived),
+        cmocka_unit_test(both_levels_are_asked_for),
+        cmocka_unit_test(links_are_followed_by_their_parameters_only),
+        cmocka_unit_test(full_pages_without_link_are_followed_by_offset),
+        cmocka_unit_test(empty_pages_in_the_middle_lose_nothing),
+        cmocka_unit_test(loops_are_refused),
+        cmocka_unit_test(markers_are_left_out_but_counted),
+        cmocka_unit_test(pages_are_handed_over),
+        cmocka_unit_test(lists_can_be_cancelled),
+        cmocka_unit_test(failing_pages_fail_the_list),
+    };
+    return cmocka_run_group_tests(tests, rig_setup_libraries, rig_release_libraries);
+}
