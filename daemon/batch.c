@@ -26,9 +26,9 @@
 
 #define FILES_PER_FAN  50
 #define ROOM_WAIT_MS   500
-#define LOOK_MIN_MS    2000
-#define LOOK_MAX_MS    600000
-#define STALLED_MIN_MS 600000
+#define LOOK_MIN_MS    1000LL
+#define LOOK_MAX_MS    600000LL
+#define STALLED_MIN_MS 600000LL
 
 enum batch_phase { BATCH_LOOK, BATCH_CHECK, BATCH_LIST, BATCH_SKIP, BATCH_PHASES };
 
@@ -180,11 +180,15 @@ static void call_s3(struct batch *batch, struct s3_call call,
 
 /* ---- is it readable? */
 
-/* An open batch is looked at again after a tenth of its age: soon while it is young. */
-static int64_t look_delay(const struct batch *batch, enum batch_state state)
+/*
+ * An open batch is looked at again soon while it is young, or changed lately, or was looked at a
+ * few times only; in the end every LOOK_MAX_MS, for as long as it takes.
+ */
+static int64_t look_delay(const struct batch *batch, enum batch_state state, int64_t looks)
 {
-    int64_t age = aep_now(batch->task.core->aep).ms - batch->task.lease->order,
-            delay = age / 10;
+    int64_t by_age = (aep_now(batch->task.core->aep).ms - batch->task.lease->order) / 10;
+    int64_t by_looks = LOOK_MIN_MS << (looks < 20 ? looks : 20);
+    int64_t delay = by_age < by_looks ? by_age : by_looks;
     int64_t least = state == BATCH_STALLED ? STALLED_MIN_MS : LOOK_MIN_MS;
     delay = delay > LOOK_MAX_MS ? LOOK_MAX_MS : delay;
     return delay < least ? least : delay;
@@ -192,8 +196,11 @@ static int64_t look_delay(const struct batch *batch, enum batch_state state)
 
 static void look_again(struct batch *batch, enum batch_state state, const char *status)
 {
-    struct queue_field field[] = { { "status_aep", status } };
-    task_rest(&batch->task, look_delay(batch, state), field, 1);
+    int64_t looks = queue_task_int(batch->task.lease, "looks", 0);
+    char next[24];
+    snprintf(next, sizeof next, "%" PRId64, looks + 1);
+    struct queue_field field[] = { { "status_aep", status }, { "looks", next } };
+    task_rest(&batch->task, look_delay(batch, state, looks), field, 2);
 }
 
 static void on_look(struct catalog_list *look)

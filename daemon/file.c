@@ -153,7 +153,8 @@ static struct task *file_start(struct core *core, struct queue_task *lease)
     struct file *file = mem_alloc(sizeof *file);
     task_init(&file->task, core, lease, &file_kind);
     file->step.run = step_file;
-    bool fresh = lease->attempts <= 1 && lease->lost == 0;
+    bool fresh = lease->attempts <= 1 && lease->lost == 0 && !queue_task_get(lease, "error") &&
+                 !queue_task_get(lease, "upload_id");
     if (read_lease(file) == OK)
         file->state = !fresh ? FILE_CHECK : file->parts.count > 1 ? FILE_CREATE : FILE_STREAM;
     loop_defer(core->loop, &file->step);

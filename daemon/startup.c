@@ -191,12 +191,15 @@ static void start_probe(struct timer *timer)
 
 static void probe_failed(struct startup *startup, const struct fault *fault)
 {
+    struct fault named = *fault;
     if (fault->code == ERR_CANCELLED)
         return;
-    if (strcmp(fault->text, startup->store.text) != 0)
+    fault_set(&named, fault->code, "bucket %s: %s", startup->core->settings->s3.bucket,
+              fault->text);
+    if (strcmp(named.text, startup->store.text) != 0)
         log_event(LOG_ERROR, "s3", "store cannot be used error=%s status=%d: %s",
-                  err_name(fault->code), fault->http_status, fault->text);
-    startup->store = *fault;
+                  err_name(named.code), named.http_status, named.text);
+    startup->store = named;
     timer_set_in(startup->core->loop, &startup->probe_again,
                  PROBE_BASE_MS + retry_delay_ms(startup->probes++, PROBE_BASE_MS, PROBE_CAP_MS,
                                                 0, core_random()));

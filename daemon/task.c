@@ -45,7 +45,9 @@ void task_fail(struct task *task, const struct fault *fault)
         task_rest(task, 0, NULL, 0);
         return;
     }
-    struct retry_verdict verdict = retry_task(fault, task->lease->attempts, core_random());
+    struct retry_verdict verdict =
+        retry_task(fault, task->lease->attempts, (int)queue_task_int(task->lease, "waits", 0),
+                   core_random());
     if (verdict.dead)
         task->core->metrics.dead_letters++;
     else

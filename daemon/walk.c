@@ -108,25 +108,41 @@ static void remember_edge(struct walk *walk, int64_t instant)
     }
 }
 
+/* One instant is listed by offset, again and again until a whole pass brings nothing new: among
+ * batches of the same instant the order may differ from request to request. */
+static void move_on_instant(struct walk *walk, size_t rows)
+{
+    remember_edge(walk, walk->at);
+    walk->offset += (int)rows;
+    walk->fresh = walk->fresh || walk->count > 0;
+    if (rows > 0)
+        return;
+    if (walk->fresh) {
+        walk->fresh = false;
+        walk->offset = 0;
+        return;
+    }
+    clear_edge(walk);
+    walk->at++;
+    walk->offset = -1;
+}
+
 /* Where the next page begins, given a page of `rows` rows that ends at `last`. */
 static void move_on(struct walk *walk, size_t rows, int64_t last)
 {
-    bool instant = walk->offset >= 0;
-    if (rows == 0 && !instant) {
-        walk->at = walk->to; /* nothing behind `at`: the end */
+    if (walk->offset >= 0) {
+        move_on_instant(walk, rows);
     } else if (rows == 0) {
-        clear_edge(walk);
-        walk->at++;
-        walk->offset = -1;
-    } else if (instant) {
-        remember_edge(walk, walk->at);
-        walk->offset += (int)rows;
+        walk->at = walk->to; /* nothing behind `at`: the end */
     } else if (last > walk->at) {
         remember_edge(walk, last);
+    } else if (rows == 1 && walk->count == 0) {
+        walk->at++; /* the one batch of this instant, known already */
     } else {
         /* All at one instant: there may be more of it than fits a page. */
         remember_edge(walk, last);
-        walk->offset = (int)rows;
+        walk->offset = 0;
+        walk->fresh = false;
     }
 }
 

@@ -3,8 +3,8 @@
  * Walks the batches of a dataset that were created in [from, to), ascending, by keyset: after a
  * page the next one starts at the last `created` seen (the bound is inclusive here, batches seen
  * already are dropped), because offsets shift when batches come and go while we page. If a whole
- * page shares one instant, that instant is listed by offset until an empty page. A short page
- * proves nothing; only an empty page, or one with nothing but the known last instant, is the end.
+ * page shares one instant, that instant is listed by offset until a whole pass brings nothing
+ * new. A short page proves nothing; only an empty page is the end.
  */
 #ifndef SLUICE_DAEMON_WALK_H
 #define SLUICE_DAEMON_WALK_H
@@ -27,6 +27,7 @@ struct walk {
     /* private */
     int64_t at;  /* where the next page begins */
     int offset;  /* >= 0: listing the one instant `at` from this offset on */
+    bool fresh;  /* this pass over the instant has brought something new */
     char **edge; /* ids seen at the instant `at` */
     size_t edges;
     int pages;

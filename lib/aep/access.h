@@ -32,11 +32,11 @@ struct access_file {
 
 /*
  * Lists one level. With `file_id` NULL: the dataset files of `batch`. Otherwise: what is in
- * that dataset file. All pages are walked inside (next links, then offsets; duplicates dropped;
- * a cursor that does not move ends it with ERR_BAD_RESPONSE); the new rows of each page are
- * handed to `page`, if set, which may take them (and leave zeroed rows) or cancel the list;
- * `done` follows after the last one. Left out as markers of the writer: _SUCCESS, and empty
- * files whose name begins with "_" or ".".
+ * that dataset file. All pages are walked inside (next links, else offsets, else names; again
+ * if rows changed places meanwhile; duplicates dropped; a cursor that does not move ends it
+ * with ERR_BAD_RESPONSE); the new rows of each page are handed to `page`, if set, which may
+ * take them (and leave zeroed rows) or cancel the list; `done` follows after the last one. Left
+ * out as markers of the writer: _SUCCESS, and empty files whose name begins with "_" or ".".
  */
 struct access_list {
     const char *batch, *file_id; /* borrowed until done */

@@ -3,12 +3,17 @@
  * All pages of one listing. Adobe documents two kinds of cursor for the same parameter (an
  * offset, a file name) and no total, so the next page is
  *
- *     the `start` of the next link       if there is one, as it was written
- *     the number of rows seen so far     after a full page without a link: better one call too
- *                                        many than a file too few
+ *     the `start` of the next link      if there is one, as it was written
+ *     the number of rows so far         after a full page without a link: better one call too
+ *     the name of the last file         many than a file too few; the name where the number
+ *                                       led to nothing new
  *
  * and the end is a page without anything new. Where a link leads on from such a page a few more
  * are tried: an empty page in the middle must not cut the listing short.
+ *
+ * Pages may overlap; but a known row behind a new one means that rows change places between the
+ * pages, and one may have slipped through. Then the listing is walked again until a walk is
+ * orderly or brings nothing new.
  */
 #include "lib/aep/access.h"
 
@@ -23,16 +28,24 @@
 #define TIMEOUT_MS  65000 /* the gateway gives up after 60 s */
 #define PAGES_MAX   10000
 #define BARREN_MAX  3
+#define WALKS_MAX   5
 #define CURSOR_MAX  (3 * ACCESS_NAME_MAX) /* a file name, percent-encoded */
+
+/* How the page was asked for. */
+enum cursor { CURSOR_LINK, CURSOR_OFFSET, CURSOR_NAME }; /* the first page counts as linked */
 
 struct access_paging {
     struct aep *aep;
-    struct seen seen; /* rows (kind "=" or their dataset file's id) and cursors ("?") */
-    size_t rows;      /* different ones seen, markers included */
+    struct seen all;  /* rows of all walks */
+    struct seen walk; /* rows and cursors (kind "?") of this walk */
+    size_t rows;      /* different ones in this walk, markers included */
+    size_t added;     /* of those, unknown to the walks before */
+    enum cursor kind;
     char cursor[CURSOR_MAX + 1]; /* `start`, as it goes into the URL; "" = first page */
+    char last[CURSOR_MAX + 1];   /* the last new file's name, in the same form */
     int limit;
-    int pages, barren;
-    bool cancelled;
+    int pages, barren, walks;
+    bool disorder, cancelled;
 };
 
 enum step { STEP_ASK, STEP_END, STEP_FAILED };
@@ -41,7 +54,9 @@ static void ask(struct access_list *list);
 static void on_page(struct aep_call *call);
 static enum step take_page(struct access_list *list);
 static enum step next_page(struct access_list *list, size_t rows, const char *query);
+static enum step end_walk(struct access_list *list);
 static bool query_value(const char *query, const char *name, char *value, size_t size);
+static enum step fail(struct access_list *list, const char *text);
 static void finish(struct access_list *list);
 
 void access_list_start(struct aep *aep, struct access_list *list)
@@ -68,19 +83,25 @@ static void free_rows(struct access_list *list)
     list->count = 0;
 }
 
+static void forget_rows(struct access_paging *paging)
+{
+    seen_release(&paging->all);
+    seen_release(&paging->walk);
+}
+
 void access_list_release(struct access_list *list)
 {
     aep_call_release(&list->call);
     free_rows(list);
     if (list->paging)
-        seen_release(&list->paging->seen);
+        forget_rows(list->paging);
     mem_free(list->paging);
     list->paging = NULL;
 }
 
 static void finish(struct access_list *list)
 {
-    seen_release(&list->paging->seen);
+    forget_rows(list->paging);
     list->done(list);
 }
 
@@ -108,12 +129,16 @@ static void ask(struct access_list *list)
 static void on_page(struct aep_call *call)
 {
     struct access_list *list = container_of(call, struct access_list, call);
+    const struct access_paging *paging = list->paging;
     enum step step = STEP_FAILED;
-    if (call->fault.code)
+    /* A server that counts rows has no use for a name; the offset was answered before. */
+    if (call->fault.code == ERR_REQUEST && paging->kind == CURSOR_NAME && paging->barren > 0)
+        step = end_walk(list);
+    else if (call->fault.code != OK)
         list->fault = call->fault;
     else
         step = take_page(list);
-    if (step == STEP_ASK && list->paging->cancelled) {
+    if (step == STEP_ASK && paging->cancelled) {
         fault_set(&list->fault, ERR_CANCELLED, "file listing cancelled");
         step = STEP_FAILED;
     }
@@ -135,15 +160,33 @@ static bool is_marker(const struct access_file *file)
            (file->length == 0 && (name[0] == '_' || name[0] == '.'));
 }
 
-/* Keeps what is new and no marker; returns how many rows were new. */
+static bool add_row(struct seen *seen, const struct access_file *file)
+{
+    return file->name ? seen_add(seen, file->id, file->name) : seen_add(seen, "=", file->id);
+}
+
+/* What a cursor by name needs to know of the last new row. */
+static void remember_last(struct access_paging *paging, const struct access_file *file)
+{
+    AUTO_BUF name = BUF_INIT(CURSOR_MAX);
+    if (file->name)
+        encode_percent(&name, file->name, strlen(file->name), "");
+    memcpy(paging->last, buf_text(&name), name.len + 1);
+}
+
+/* Keeps what is new and no marker; returns how many rows were new to this walk. */
 static size_t keep_new(struct access_paging *paging, struct access_file *files, size_t *count)
 {
     size_t kept = 0, fresh = 0;
     for (size_t i = 0; i < *count; i++) {
         struct access_file file = files[i];
-        bool is_new = file.name ? seen_add(&paging->seen, file.id, file.name)
-                                : seen_add(&paging->seen, "=", file.id);
-        fresh += is_new;
+        bool here = add_row(&paging->walk, &file),
+             is_new = here && add_row(&paging->all, &file);
+        paging->disorder |= !here && fresh > 0;
+        paging->added += is_new;
+        fresh += here;
+        if (here)
+            remember_last(paging, &file);
         if (is_new && !is_marker(&file)) {
             files[kept++] = file;
             continue;
@@ -191,10 +234,8 @@ static enum step take_page(struct access_list *list)
     size_t rows = count, fresh = keep_new(paging, files, &count);
     paging->barren = fresh > 0 ? 0 : paging->barren + 1;
     hand_over(list, files, count);
-    if (next.overflow) {
-        fault_set(&list->fault, ERR_BAD_RESPONSE, "Data Access: next link is too long");
-        return STEP_FAILED;
-    }
+    if (next.overflow)
+        return fail(list, "next link is too long");
     return next_page(list, rows, buf_text(&next));
 }
 
@@ -207,33 +248,67 @@ static bool follow_link(struct access_paging *paging, const char *query)
     uint64_t number;
     if (!query_value(query, "start", paging->cursor, sizeof paging->cursor))
         return false;
+    paging->kind = CURSOR_LINK;
     if (query_value(query, "limit", limit, sizeof limit) &&
         parse_u64(limit, ACCESS_PAGE, &number) == OK && number > 0)
         paging->limit = (int)number;
     return true;
 }
 
-static bool at_end(const struct access_paging *paging, size_t rows, bool linked, bool has_link)
+/* Thinks of a cursor for the page after one without a usable link; false if it was the last. */
+static bool guess(struct access_paging *paging, bool full)
 {
-    if (paging->barren > 0)
-        return !linked || paging->barren > BARREN_MAX;
-    return !has_link && rows < (size_t)paging->limit;
+    bool by_name = paging->kind == CURSOR_NAME;
+    if (paging->barren > 0) {
+        if (paging->kind != CURSOR_OFFSET || !paging->last[0])
+            return false;
+        by_name = true;
+    } else if (!full) {
+        return false;
+    }
+    paging->kind = by_name ? CURSOR_NAME : CURSOR_OFFSET;
+    if (by_name)
+        memcpy(paging->cursor, paging->last, sizeof paging->cursor);
+    else
+        snprintf(paging->cursor, sizeof paging->cursor, "%zu", paging->rows);
+    return true;
+}
+
+static enum step fail(struct access_list *list, const char *text)
+{
+    fault_set(&list->fault, ERR_BAD_RESPONSE, "Data Access: %s", text);
+    return STEP_FAILED;
 }
 
 static enum step next_page(struct access_list *list, size_t rows, const char *query)
 {
     struct access_paging *paging = list->paging;
     bool linked = follow_link(paging, query);
-    if (at_end(paging, rows, linked, query[0] != 0))
-        return STEP_END;
-    if (!linked)
-        snprintf(paging->cursor, sizeof paging->cursor, "%zu", paging->rows);
-    if (seen_add(&paging->seen, "?", paging->cursor) && ++paging->pages < PAGES_MAX)
+    bool full = rows >= (size_t)paging->limit || query[0];
+    if (linked ? paging->barren > BARREN_MAX : !guess(paging, full))
+        return end_walk(list);
+    if (seen_add(&paging->walk, "?", paging->cursor) && ++paging->pages < PAGES_MAX)
         return STEP_ASK;
     if (rows == 0)
-        return STEP_END; /* an empty page that points to itself */
-    fault_set(&list->fault, ERR_BAD_RESPONSE, "Data Access: paging does not come to an end");
-    return STEP_FAILED;
+        return end_walk(list); /* an empty page that points to itself */
+    return fail(list, "paging does not come to an end");
+}
+
+static enum step end_walk(struct access_list *list)
+{
+    struct access_paging *paging = list->paging;
+    if (!paging->disorder || paging->added == 0)
+        return STEP_END;
+    if (++paging->walks == WALKS_MAX)
+        return fail(list, "rows keep changing places between the pages");
+    seen_release(&paging->walk);
+    paging->rows = paging->added = 0;
+    paging->barren = 0;
+    paging->disorder = false;
+    paging->kind = CURSOR_LINK;
+    paging->cursor[0] = paging->last[0] = 0;
+    paging->limit = ACCESS_PAGE;
+    return STEP_ASK;
 }
 
 /* What may stand in a query value as it is; the link's author has encoded everything else. */

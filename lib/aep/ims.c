@@ -305,8 +305,9 @@ static void answer_waiters(struct ims *ims)
     if (fault.retry_after_ms < wait_ms(ims))
         fault.retry_after_ms = wait_ms(ims);
     const struct secret *token = alive(ims) ? &ims->token : NULL;
-    for (size_t left = ims->waiters.count; left > 0 && ims->waiters.count > 0; left--) {
-        struct list_node *node = list_pop(&ims->waiters);
+    struct list_node *node;
+    for (size_t left = ims->waiters.count; left > 0 && (node = list_pop(&ims->waiters));
+         left--) {
         struct ims_waiter *waiter = container_of(node, struct ims_waiter, node);
         assert(token || fault.code != OK);
         waiter->ready(waiter, token, &fault);

@@ -342,10 +342,38 @@ static size_t refuse(struct http_call *call, enum err verdict)
     return 0;
 }
 
+/*
+ * The peer closed a kept connection while we were beginning to use it again, and no byte came
+ * back. curl notices only if the next thing it does is read; with a body it fails while sending.
+ */
+static bool was_dead(const struct http_call *call, CURLcode curl)
+{
+    long connects = 1;
+    if (curl != CURLE_SEND_ERROR && curl != CURLE_RECV_ERROR)
+        return false;
+    curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connects);
+    return connects == 0 && call->phase == PHASE_HEADERS && call->req->headers.len == 0;
+}
+
+/* Once: a fresh connection is not one that was used before. */
+static void replay(struct http_call *call)
+{
+    CURLM *multi = call->http->multi;
+    call->sent = 0;
+    call->error[0] = 0;
+    curl_multi_remove_handle(multi, call->easy);
+    SET(call->easy, CURLOPT_FRESH_CONNECT, 1L);
+    http_must(curl_multi_add_handle(multi, call->easy));
+}
+
 void http_call_complete(struct http_call *call, CURLcode curl)
 {
     if (call->phase == PHASE_REFUSED) {
         settle(call, call->verdict);
+        return;
+    }
+    if (was_dead(call, curl)) {
+        replay(call);
         return;
     }
     enum err code = http_easy_err(curl);

@@ -76,6 +76,7 @@ void http_easy_prepare(CURL *easy, struct http_call *call)
     size_t send = req->send_buffer ? req->send_buffer : SEND_DEFAULT;
     set_method(easy, req);
     SET(easy, CURLOPT_URL, req->url);
+    SET(easy, CURLOPT_FRESH_CONNECT, 0L);
     SET(easy, CURLOPT_HTTPHEADER, call->headers);
     SET(easy, CURLOPT_BUFFERSIZE, (long)recv);
     SET(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)send);

@@ -4,9 +4,9 @@
  * codec only. Commands are pipelined: all that is started in one turn leaves in one write.
  *
  * Each call gets exactly one `done`: with a reply, or with a fault. A lost connection or a
- * passed deadline fails every pending call with ERR_REDIS_LOST ("outcome unknown": commands must
- * be safe to repeat), closes and reconnects with jittered back-off. Calls started while there is
- * no connection fail at once (from the loop) with ERR_REDIS_LOST.
+ * passed deadline fails every pending call with ERR_REDIS_LOST ("outcome unknown": commands
+ * must be safe to repeat), closes and reconnects with jittered back-off. Calls started while
+ * there is no connection fail at once (from the loop) with ERR_REDIS_LOST.
  *
  * After each connect AUTH/SELECT/CLIENT SETNAME are sent, then `on_up` runs; calls started in
  * it go first. A server that answers READONLY or NOAUTH loses its connection: the next one may

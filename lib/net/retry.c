@@ -4,7 +4,9 @@
 
 #define TASK_BASE_MS 1000
 #define TASK_CAP_MS  (5 * 60 * 1000)
-#define WAIT_MS      (15 * 1000)
+#define WAIT_MIN_MS  250
+#define WAIT_BASE_MS 500
+#define WAIT_CAP_MS  (60 * 1000)
 
 int64_t retry_delay_ms(int attempt, int64_t base_ms, int64_t cap_ms, int64_t retry_after_ms,
                        uint64_t random)
@@ -28,19 +30,17 @@ static struct retry_verdict count_attempt(const struct fault *fault, int attempt
     };
 }
 
-/*
- * Trouble that is not the task's: attempts do not grow, so neither can the delay. A fixed one,
- * and jitter of the same length lest all tasks come back at once.
- */
-static struct retry_verdict wait_outside(const struct fault *fault, uint64_t random)
+/* Trouble that is not the task's: never the end, soon again at first. */
+static struct retry_verdict wait_outside(const struct fault *fault, int waits, uint64_t random)
 {
-    int64_t delay = WAIT_MS + (int64_t)(random % (WAIT_MS + 1));
-    if (delay < fault->retry_after_ms)
-        delay = fault->retry_after_ms;
-    return (struct retry_verdict){ .delay_ms = delay };
+    return (struct retry_verdict){
+        .delay_ms =
+            retry_delay_ms(waits, WAIT_BASE_MS, WAIT_CAP_MS, fault->retry_after_ms, random),
+    };
 }
 
-struct retry_verdict retry_task(const struct fault *fault, int attempts, uint64_t random)
+struct retry_verdict retry_task(const struct fault *fault, int attempts, int waits,
+                                uint64_t random)
 {
     switch (err_action(fault->code)) {
     case ACT_RETRY:
@@ -48,7 +48,7 @@ struct retry_verdict retry_task(const struct fault *fault, int attempts, uint64_
         return count_attempt(fault, attempts, random);
     case ACT_WAIT:
     case ACT_TOKEN: /* a fresh token was refused too: somebody must repair the credentials */
-        return wait_outside(fault, random);
+        return wait_outside(fault, waits, random);
     case ACT_GIVE_UP:
     case ACT_BUG:
         return (struct retry_verdict){ .dead = true, .count = true };

@@ -16,15 +16,18 @@ int64_t retry_delay_ms(int attempt, int64_t base_ms, int64_t cap_ms, int64_t ret
                        uint64_t random);
 
 /*
- * What becomes of a task that failed; `attempts` includes the one that did.
+ * What becomes of a task that failed.
  *   dead      no further try          count   the attempt counts against its limit
  *   delay_ms  until the next try (>= 0 unless dead)
+ * `attempts` counts the tries that were the task's own fault, this one included; `waits` those
+ * before this one that were not.
  */
 struct retry_verdict {
     bool dead, count;
     int64_t delay_ms;
 };
 #define RETRY_ATTEMPTS_MAX 12
-struct retry_verdict retry_task(const struct fault *fault, int attempts, uint64_t random);
+struct retry_verdict retry_task(const struct fault *fault, int attempts, int waits,
+                                uint64_t random);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A local stream socket that answers one short request per connection: an HTTP GET/HEAD or one
- * line of words. Limits: request 4 KiB, 5 s per client, 64 clients. The handler answers at
- * once, from memory. HTTP and words are told apart by the first byte: methods are upper case, words
- * must not be. Clients beyond the 64th wait in the backlog. The process must ignore SIGPIPE.
+ * line of words. Limits: request 4 KiB, 5 s per client, 64 clients; more wait in the backlog.
+ * The handler answers at once, from memory. HTTP and words are told apart by the first byte:
+ * methods are upper case, words must not be. The process must ignore SIGPIPE.
  */
 #ifndef SLUICE_NET_UNIXSOCK_H
 #define SLUICE_NET_UNIXSOCK_H
@@ -30,7 +30,8 @@ struct unixsock_answer {
 
 /*
  * Binds `path` with `mode` (umask is set around bind); a stale socket file is removed only
- * after a connect to it was refused. ERR_IO with a sentence on failure. Unlinks the path when freed.
+ * after a connect to it was refused. ERR_IO with a sentence on failure. Freeing it unlinks the
+ * path, if that is still the same file.
  */
 enum err unixsock_new(struct loop *loop, const char *path, unsigned mode, void *owner,
                       void (*handle)(void *owner, const struct unixsock_request *request,

@@ -4,12 +4,12 @@
  *
  *   DOWN ──up──▶ INFO ──fit──▶ VERSION ──current──▶ UP
  *    ▲             │              └──missing, old──▶ LOAD ──▶ UP
- *    │lost         └──not fit, or trouble──▶ UNFIT ──5 s──▶ INFO
+ *    │lost         └──not fit, or trouble──▶ UNFIT ──2 s──▶ INFO
  *
  * A run is one verb. It is sent at once while the queue is UP; if its verb may be repeated it
  * waits for that otherwise, and comes back after a back-off when Redis could not answer.
  */
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -19,11 +19,10 @@
 #include "lib/queue/queue_parts.h"
 #include "queue_lua.h"
 
-#define RECHECK_MS     5000
+#define RECHECK_MS     2000
 #define AGAIN_LEAST_MS 100
 #define AGAIN_MOST_MS  5000
 #define TRIES_MOST     20 /* more would not make the back-off longer */
-#define ARGS_MAX       (16u * 1024 * 1024)
 #define PREFIX_MAX     64
 #define HOST_MAX       64
 #define QUEUE_MAGIC    0x71756575u

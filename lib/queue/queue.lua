@@ -55,7 +55,7 @@ local GATED_PHASE = { commit = 'fin', sequential = 'fan' } -- which a batch ente
 
 -- Fields that only the functions below may write; a caller's field of that name is refused.
 local RESERVED = {}
-for name in ([[kind dataset lane parent order status phase gate owner fence attempts lost
+for name in ([[kind dataset lane parent order status phase gate owner fence attempts lost waits
     created_at updated_at not_before error class sealed_by]]):gmatch('%S+') do
   RESERVED[name] = true
 end
@@ -879,6 +879,9 @@ local function fail(a) -- id owner fence delay_ms count error class
     return { 'dead', bury(task, text, class) }
   end
   set(task, { error = text, class = class })
+  if a[5] == '0' then -- an attempt that does not count still makes the next wait longer
+    call('HINCRBY', task.key, 'waits', 1)
+  end
   give_back(task, delay, a[5] == '1')
   return { 'retry', note(task.id, 'retry', class) }
 end
@@ -888,6 +891,10 @@ local function release(a) -- id owner fence delay_ms [field value]…
   local delay = need_int(a[4], 'delay', 0, 9e12)
   set_fields(task, need_fields(a, 5, #a, task.kind == 'file'))
   give_back(task, delay, false)
+  set(task, { waits = 0 })
+  if task.kind == 'tail' then -- it never ends: old failures must not add up over months
+    set(task, { attempts = 0 })
+  end
   return { 'ok', note(task.id, 'released', a[2]) }
 end
 

@@ -14,7 +14,7 @@
 /* S3 refuses requests that are 15 minutes off; a HEAD has no body to say so. */
 #define SKEW_LIMIT_MS (14 * 60 * 1000LL)
 
-/* The leaves of all documents that we read; the current part of a list is overwritten by the next. */
+/* The leaves of all documents that we read; each part of a list overwrites the one before. */
 struct document {
     struct s3_call *call; /* LIST_PARTS: grows as parts are read */
     bool bad;             /* a value is too long or senseless */
@@ -143,7 +143,7 @@ static bool clocks_differ(const struct s3_try *attempt, struct wall now)
     if (!http_header(&attempt->req, "Date", text, sizeof text) ||
         wall_parse_http(text, &theirs))
         return false;
-    return llabs(theirs.ms - now.ms - attempt->s3->skew_ms) > SKEW_LIMIT_MS;
+    return llabs(theirs.ms - now.ms - attempt->skew_ms) > SKEW_LIMIT_MS;
 }
 
 static bool in_other_region(const struct s3_try *attempt, const char *region)
@@ -358,7 +358,7 @@ static bool decode_crc32c(const char *text, uint32_t *ret)
     return true;
 }
 
-/* What the store says about the whole object: its own checksum, else the note we left at PUT. */
+/* What the store says about the whole object: its own checksum, else our note of the PUT. */
 static bool stored_crc32c(const struct http_req *req, uint32_t *ret)
 {
     char text[32], *end;

@@ -43,6 +43,7 @@ struct s3_try {
     char payload[65]; /* hash of the body, or SIGV4_UNSIGNED */
     int marker;       /* LIST_PARTS: last part of the pages so far */
     bool more;        /* LIST_PARTS: a page follows */
+    int64_t skew_ms;  /* with which the request was dated */
     bool skew_done, cancelled;
 };
 

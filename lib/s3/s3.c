@@ -25,6 +25,7 @@
 #define BIG_BODY         (1024 * 1024)
 #define BIG_SEND_BUFFER  (256 * 1024)
 #define ANSWER_MAX       (1024 * 1024)
+#define COMPLETE_TRIES   3
 #define CLOCK_TRUSTED_MS 60000 /* below this our clock is not the reason */
 
 /*
@@ -138,9 +139,10 @@ static void send_request(struct s3_try *attempt)
     struct s3 *s3 = attempt->s3;
     struct http_req *req = &attempt->req;
     int64_t left_ms = mono_ms_between(loop_now(s3->loop), attempt->deadline);
-    struct wall at = { loop_wall(s3->loop).ms + s3->skew_ms };
     struct s3_request request;
 
+    attempt->skew_ms = s3->skew_ms;
+    struct wall at = { loop_wall(s3->loop).ms + attempt->skew_ms };
     if (!attempt->payload[0])
         s3_request_prepare(attempt);
     s3_request_build(attempt, at, &request);
@@ -153,8 +155,8 @@ static void send_request(struct s3_try *attempt)
     req->send_buffer = attempt->body_len >= BIG_BODY ? BIG_SEND_BUFFER : 0;
     req->max_body = answer_max(attempt->call->op);
     req->done = on_answer;
-    for (size_t i = 1; i < request.headers;
-         i++) /* the first is Host, which HTTP writes itself */
+    /* The first header is Host, which HTTP writes itself. */
+    for (size_t i = 1; i < request.headers; i++)
         http_set_header(req, request.header[i].name, request.header[i].value);
     http_set_header(req, "Authorization", buf_text(&request.authorization));
     attempt->call->tries++;
@@ -191,7 +193,10 @@ static void on_timer(struct timer *timer)
         send_request(attempt);
 }
 
-/* True if the store's Date explains the refusal and this call has not used it yet. */
+/*
+ * True if the store's Date explains the refusal of this very request and the call has not used
+ * that yet. Another call may have corrected the clock while this request was on its way.
+ */
 static bool correct_clock(struct s3_try *attempt)
 {
     struct s3 *s3 = attempt->s3;
@@ -201,11 +206,17 @@ static bool correct_clock(struct s3_try *attempt)
         wall_parse_http(text, &theirs))
         return false;
     int64_t skew_ms = theirs.ms - loop_wall(s3->loop).ms;
-    if (llabs(skew_ms - s3->skew_ms) < CLOCK_TRUSTED_MS)
+    if (llabs(skew_ms - attempt->skew_ms) < CLOCK_TRUSTED_MS)
         return false;
     s3->skew_ms = skew_ms;
     attempt->skew_done = true;
     return true;
+}
+
+/* Ceph answers 500 to the Complete of an upload that is gone: the owner must look, not wait. */
+static bool stays_broken(const struct s3_call *call, enum err err)
+{
+    return call->op == S3_COMPLETE && err == ERR_SERVER && call->tries >= COMPLETE_TRIES;
 }
 
 /* True if the request will be repeated. */
@@ -214,7 +225,7 @@ static bool back_off(struct s3_try *attempt, enum err err)
     struct s3_call *call = attempt->call;
     struct mono now = loop_now(attempt->s3->loop);
     uint64_t random;
-    if (call->once || attempt->cancelled || !repeats[err])
+    if (call->once || attempt->cancelled || !repeats[err] || stays_broken(call, err))
         return false;
     digest_random(&random, sizeof random);
     int64_t delay_ms = retry_delay_ms(call->tries - 1, BACKOFF_MS, BACKOFF_CAP_MS,

@@ -67,7 +67,8 @@ struct s3_part {
 
 /*
  * One operation. The owner sets the upper half and keeps everything it points to until `done`
- * (exactly once, from the loop, the last act).
+ * (exactly once, from the loop, the last act). A COMPLETE that ends with ERR_SERVER may have
+ * happened, or its upload may be gone (Ceph says 500 then): HEAD tells one, LIST_PARTS the other.
  */
 struct s3_call {
     enum s3_op op;

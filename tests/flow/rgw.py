@@ -6,7 +6,8 @@
 
 Everything lives in the given directory and on free loopback ports. The daemons are children in
 the foreground and get SIGKILL when this process dies, so none is left behind. Needs Debian's
-ceph-mon, ceph-osd, radosgw and openssl. As a program it serves until it is interrupted.
+ceph-mon, ceph-osd, radosgw and openssl; starts in about a second. As a program it serves until
+it is interrupted.
 """
 import argparse
 import http.client
@@ -102,7 +103,7 @@ def free_ports(count):
 
 
 class Rgw:
-    """One server. `start` returns when it answers and the user exists; `stop` leaves nothing."""
+    """One server. Once started it answers and knows its user; `stop` leaves nothing."""
 
     access_key = "AKIDTEST0000000001"
     secret_key = "secretTEST/0000000000000000000000000+01"
@@ -194,7 +195,8 @@ class Rgw:
     def _start_store(self):
         osd_id = str(uuid.uuid4())
         monmap = str(self.home / "monmap")
-        self._run("monmaptool", "--create", "--fsid", self.fsid, "--addv", "a", self.mon, monmap)
+        self._run("monmaptool", "--create", "--fsid", self.fsid, "--addv", "a", self.mon,
+                  monmap)
         self._run("ceph-mon", *self._conf(), "--mkfs", "-i", "a", "--monmap", monmap)
         self._spawn("ceph-mon", "-i", "a")
         self._run("ceph", *self._conf(), "--connect-timeout", "20", "osd", "new", osd_id)
@@ -229,7 +231,8 @@ class Rgw:
     def _spawn(self, *command):
         with open(self.home / "log" / "boot.log", "ab") as log:
             child = subprocess.Popen(  # pylint: disable=consider-using-with
-                ["setpriv", "--pdeathsig", "KILL", command[0], "-f", *self._conf(), *command[1:]],
+                ["setpriv", "--pdeathsig", "KILL", command[0], "-f", *self._conf(),
+                 *command[1:]],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env(),
             )
         self.children.append(child)
@@ -261,7 +264,7 @@ def main():
     parser.add_argument("--store", default="memstore", choices=("memstore", "bluestore"))
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        signal.signal(number, signal.default_int_handler)
     with Rgw(options.directory, store=options.store) as rgw:
         if options.bucket:
             rgw.client().create_bucket(Bucket=options.bucket)

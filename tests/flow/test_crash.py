@@ -17,7 +17,7 @@ def received(daemon):
     return daemon.metric("sluice_received_bytes_total") or 0
 
 
-def test_kill_in_mid_file_costs_one_part(world, sim, sluiced, redis, judge):
+def test_kill_in_mid_file_costs_one_part(world, sim, sluiced, judge):
     """kill -9 in the middle of a multi-part file: at most one part is downloaded again."""
     size = 60 * MIB
     world.dataset().batch([("big.parquet", size)])
@@ -30,10 +30,9 @@ def test_kill_in_mid_file_costs_one_part(world, sim, sluiced, redis, judge):
     daemon.start()
     committed(daemon, 1, 60)
     judge(allow_uploads=0)
-    sent = sum(sim.counters()["bytes"].values())
+    sent = sim.counters()["bytes"]
     assert sent <= size + PART + SLACK, f"{(sent - size) / MIB:.1f} MiB were read again"
     assert daemon.metric("sluice_parts_resumed_total") >= 4
-    assert redis.command("HGET", "sluice:t:b/x", "status") == ""
 
 
 def test_kill_again_and_again(world, sim, sluiced, redis, judge):
@@ -113,7 +112,7 @@ def test_redis_lost_wholly(world, sim, sluiced, redis, judge):
     sim.reset()
     daemon.start()
     wait_until(lambda: daemon.metric("sluice_batches_known_total") == 5, 30, "manifests found")
-    assert sum(sim.counters()["bytes"].values()) == 0
+    assert sim.counters()["bytes"] == 0
     judge()
 
 

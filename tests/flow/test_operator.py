@@ -124,7 +124,7 @@ def test_config_errors_come_all_at_once(world, sluiced):
     del daemon.config["aep"]["org"]
     status, log = refused(daemon)
     assert status == 78, log
-    assert 'unknown key "prefx"' in log and 'did you mean "prefix"' in log
+    assert 'unknown key s3.prefx (did you mean "prefix"?)' in log
     assert "requests_per_second" in log and "org" in log
     assert log.count("sluice.yaml:") >= 3
     status, again = refused(daemon, "--check-config")

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main job: batches of a dataset end up in S3, each once, manifests last."""
+import time
+
 import pytest
 
-from ground import ODD_NAMES
+from ground import ODD_NAMES, now_ms
 from world import wait_until
 
 MIB = 1 << 20
@@ -13,6 +15,14 @@ def committed(daemon, count, timeout_s=60):
     def enough():
         return (daemon.metric("sluice_batches_committed_total") or 0) >= count
     wait_until(enough, timeout_s, f"{count} batches committed")
+
+
+def all_committed(daemon, sim, timeout_s=60):
+    """Waits until every batch that must have a manifest has one."""
+    def all_there():
+        due = [b for b in sim.truth()["batches"] if b["expected"] == "one"]
+        return (daemon.metric("sluice_batches_committed_total") or 0) >= len(due)
+    wait_until(all_there, timeout_s, "every readable batch committed", 0.2)
 
 
 def drained(daemon, redis, timeout_s=60):
@@ -55,9 +65,11 @@ def test_two_datasets_and_new_batches(world, sim, sluiced, redis, judge):
     daemon = sluiced()
     daemon.start()
     committed(daemon, 1)
-    later = [two.batch([200, 300]), one.batch([6 * MIB])]
-    slow = two.batch([400], status="loading", life=[[1500, "staging"], [2500, "success"]])
-    never = one.batch([500], status="failed")
+    now = now_ms()
+    later = [two.batch([200, 300], created=now), one.batch([6 * MIB], created=now)]
+    slow = two.batch([400], created=now, status="loading",
+                     life=[[1500, "staging"], [2500, "success"]])
+    never = one.batch([500], created=now, status="failed")
     sim.add(*later, slow, never)
     committed(daemon, 4)
     drained(daemon, redis)
@@ -76,7 +88,6 @@ def test_steady_state_costs_one_call(world, sim, sluiced, redis):
     drained(daemon, redis)
     wait_until(lambda: daemon.status()["tasks"]["control"] == 0, 10)
     sim.reset()
-    import time
     time.sleep(3)
     calls = sim.counters()["requests"]
     assert 2 <= calls.get("batches", 0) <= 7, calls
@@ -109,6 +120,7 @@ def test_named_fault(fault, world, sim, sluiced, redis, judge):
     daemon = sluiced()
     daemon.start()
     committed(daemon, 14, 90)
+    all_committed(daemon, sim, 30)
     drained(daemon, redis, 90)
     judge()
     name = fault.split(":")[0]

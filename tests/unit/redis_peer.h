@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "redis_rig.h"
+#include "redis_probe.h"
 
 #define NAME_CALL "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$6\r\nsluice\r\n"
 #define PING_CALL "*1\r\n$4\r\nPING\r\n"

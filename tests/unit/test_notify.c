@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Notification of the service manager: what arrives at a socket of the test, and what must not. */
+/* Notification of the service manager: what arrives at the test's socket, and what must not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

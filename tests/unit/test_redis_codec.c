@@ -352,6 +352,8 @@ static void reader_counts_each_reply_by_itself(void **state)
         assert_int_equal(redis_reader_next(reader, &reply, &fault), OK);
         assert_int_equal(redis_reply_len(reply), 1 << 20);
         redis_reply_free(reply);
+        assert_int_equal(redis_reader_next(reader, &reply, &fault), OK);
+        assert_null(reply);
     }
     redis_reader_free(reader);
 }

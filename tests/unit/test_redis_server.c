@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Redis client against a real redis-server, which each test starts in a directory of its own
- * and stops by pid.
+ * The Redis client against a real redis-server, which each test starts in a directory of its
+ * own and stops by pid.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "redis_rig.h"
+#include "redis_probe.h"
 
 #define CALLS 10000
 
@@ -265,7 +265,7 @@ static void database_is_selected(void **state)
     struct server server;
     struct probe probe = { 0 };
     server_init(&server, NULL);
-    strncat(server.unix_url, "?db=5", sizeof server.unix_url - strlen(server.unix_url) - 1);
+    snprintf(server.unix_url, sizeof server.unix_url, "unix://%s/r.sock?db=5", server.dir);
     server_begin(&server, false, (struct redis_options){ 0 });
     call(&server, &probe, "SET k v");
     call(&server, &probe, "SELECT 0");

@@ -45,7 +45,7 @@ static struct retry_verdict verdict(enum err code, int attempts, int64_t retry_a
                                     uint64_t random)
 {
     struct fault fault = { .code = code, .retry_after_ms = retry_after_ms };
-    return retry_task(&fault, attempts, random);
+    return retry_task(&fault, attempts, 0, random);
 }
 
 static void own_trouble_counts_and_ends_at_the_limit(void **state)
@@ -65,9 +65,12 @@ static void trouble_of_others_never_kills_a_task(void **state)
     for (uint64_t random = 0; random < 100000; random += 777) {
         struct retry_verdict v = verdict(ERR_SERVER, 1000, 0, random);
         assert_false(v.count || v.dead);
-        assert_in_range(v.delay_ms, 15000, 30000);
+        assert_in_range(v.delay_ms, 250, 750);
     }
-    assert_int_equal(verdict(ERR_THROTTLED, 1, 90000, 0).delay_ms, 90000);
+    struct fault down = { .code = ERR_SERVER };
+    assert_int_equal(retry_task(&down, 1, 3, 4000).delay_ms, 4250);
+    assert_int_equal(retry_task(&down, 1, 1000, 60000).delay_ms, 60250);
+    assert_in_range(verdict(ERR_THROTTLED, 1, 90000, 0).delay_ms, 90000, 90750);
     assert_false(verdict(ERR_AUTH, 1000, 0, 0).dead);
 }
 

@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,10 +35,12 @@ static void on_tick(struct timer *timer)
     (void)timer;
 }
 
-static void turn(struct rig *rig)
+static void turn(struct rig *rig, int count)
 {
-    timer_set_in(rig->loop, &rig->tick, 2);
-    uv_run(loop_uv(rig->loop), UV_RUN_ONCE);
+    for (; count > 0; count--) {
+        timer_set_in(rig->loop, &rig->tick, 2);
+        uv_run(loop_uv(rig->loop), UV_RUN_ONCE);
+    }
 }
 
 /* Answers with what it was asked; some paths are special. */
@@ -97,7 +98,7 @@ static int end(void **state)
 static int client_open(const struct rig *rig)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    strncpy(address.sun_path, rig->path, sizeof address.sun_path - 1);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", rig->path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     return fd;
@@ -122,7 +123,7 @@ static bool client_read(struct rig *rig, int fd, struct buf *got)
         if (len > 0)
             buf_add(got, block, (size_t)len);
         else
-            turn(rig);
+            turn(rig, 1);
     }
     return false;
 }
@@ -137,7 +138,7 @@ static void ask_bytes(struct rig *rig, const char *bytes, size_t len, bool shut,
         shutdown(fd, SHUT_WR);
     assert_true(client_read(rig, fd, got));
     close(fd);
-    turn(rig);
+    turn(rig, 1);
 }
 
 static void expect(struct rig *rig, const char *request, const char *start, const char *finish)
@@ -171,8 +172,7 @@ static void http_answers(void **state)
 static void head_has_length_but_no_body(void **state)
 {
     AUTO_BUF got = BUF_INIT(1000);
-    static const char request[] = "HEAD /livez HTTP/1.1\r\n\r\n";
-    ask_bytes(*state, request, sizeof request - 1, false, &got);
+    ask_bytes(*state, "HEAD /livez HTTP/1.1\r\n\r\n", 24, false, &got);
     assert_non_null(strstr(buf_text(&got), "\r\nContent-Length: 14\r\n"));
     assert_string_equal(strstr(buf_text(&got), "\r\n\r\n"), "\r\n\r\n");
 }
@@ -180,7 +180,7 @@ static void head_has_length_but_no_body(void **state)
 static void only_get_and_head(void **state)
 {
     struct rig *rig = *state;
-    static const char *const method[] = { "POST", "PUT", "DELETE", "OPTIONS", "GETX", "G" };
+    static const char *const method[] = { "POST", "PUT", "OPTIONS", "GETX", "G" };
     for (size_t i = 0; i < sizeof method / sizeof *method; i++) {
         char request[200];
         snprintf(request, sizeof request, "%s / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
@@ -278,7 +278,7 @@ static void byte_by_byte(void **state)
     for (const char *at = "GET /x HTTP/1.1\r\n\r\n"; *at; at++) {
         assert_int_equal(rig->handled, 0);
         client_send(fd, at, 1);
-        turn(rig);
+        turn(rig, 1);
     }
     assert_true(client_read(rig, fd, &got));
     assert_non_null(strstr(buf_text(&got), "http /x []"));
@@ -293,8 +293,7 @@ static void big_answer_to_a_slow_reader(void **state)
     AUTO_BUF got = BUF_INIT(8u << 20);
     int fd = client_open(rig);
     client_send(fd, "GET /big HTTP/1.1\r\n\r\n", 21);
-    for (int i = 0; i < 50; i++)
-        turn(rig);
+    turn(rig, 50);
     assert_true(client_read(rig, fd, &got));
     assert_true(got.len > BIG_BYTES);
     close(fd);
@@ -306,19 +305,19 @@ static void idle_clients_are_closed(void **state)
     struct rig *rig = *state;
     AUTO_BUF got = BUF_INIT(8u << 20);
     struct mono begin = clock_mono();
-    int silent = client_open(rig), partial = client_open(rig), deaf = client_open(rig);
-    client_send(partial, "GET / HTTP/1.1\r\n", 16);
-    client_send(deaf, "GET /big HTTP/1.1\r\n\r\n", 21);
-    assert_true(client_read(rig, silent, &got));
-    assert_true(client_read(rig, partial, &got));
+    enum { SILENT, PARTIAL, DEAF };
+    int fd[] = { client_open(rig), client_open(rig), client_open(rig) };
+    client_send(fd[PARTIAL], "GET / HTTP/1.1\r\n", 16);
+    client_send(fd[DEAF], "GET /big HTTP/1.1\r\n\r\n", 21);
+    assert_true(client_read(rig, fd[SILENT], &got));
+    assert_true(client_read(rig, fd[PARTIAL], &got));
     assert_int_equal(got.len, 0);
     assert_in_range(mono_ms_between(begin, clock_mono()), 4500, 8000);
-    client_read(rig, deaf, &got); /* what the kernel had taken already */
+    client_read(rig, fd[DEAF], &got); /* what the kernel had taken already */
     assert_true(got.len < BIG_BYTES);
     expect(rig, "health\n", "words", "\n");
-    close(silent);
-    close(partial);
-    close(deaf);
+    for (int i = 0; i < 3; i++)
+        close(fd[i]);
 }
 
 /* The answer is there at once, and so is the end of the connection, though we never close. */
@@ -331,12 +330,13 @@ static void connection_ends_after_the_answer(void **state)
     client_send(fd, "health\n", 7);
     assert_true(client_read(rig, fd, &got));
     assert_true(mono_ms_between(begin, clock_mono()) < 900);
+    client_send(fd, "more", 4); /* one that is still writing gets no error in its way … */
     bool gone = false;
-    while (!gone && mono_ms_between(begin, clock_mono()) < WAIT_MS) {
+    while (!gone && mono_ms_between(begin, clock_mono()) < 4000) {
+        turn(rig, 1);
         gone = send(fd, "more", 4, MSG_NOSIGNAL) < 0 && errno == EPIPE;
-        turn(rig);
     }
-    assert_true(gone);
+    assert_true(gone); /* … but not for long */
     assert_int_equal(rig->handled, 1);
     close(fd);
 }
@@ -347,8 +347,7 @@ static void a_hundred_clients(void **state)
     int fd[MANY];
     for (int i = 0; i < MANY; i++)
         fd[i] = client_open(rig);
-    for (int i = 0; i < 20; i++)
-        turn(rig);
+    turn(rig, 20);
     for (int i = MANY - 1; i >= 0; i--) /* the last ones wait for the first ones */
         client_send(fd[i], "health\n", 7);
     for (int i = 0; i < MANY; i++) {
@@ -367,12 +366,10 @@ static void the_65th_client_waits(void **state)
     for (int i = 0; i < 65; i++)
         fd[i] = client_open(rig);
     client_send(fd[64], "health\n", 7);
-    for (int i = 0; i < 200; i++)
-        turn(rig);
+    turn(rig, 200);
     assert_int_equal(rig->handled, 0);
     close(fd[7]);
-    for (int i = 0; i < 20; i++)
-        turn(rig);
+    turn(rig, 20);
     assert_int_equal(rig->handled, 1);
     for (int i = 0; i < 65; i++)
         if (i != 7)
@@ -385,10 +382,8 @@ static void random_bytes_do_no_harm(void **state)
     unsigned seed = 1;
     for (int round = 0; round < 200; round++) {
         char bytes[64];
-        for (size_t i = 0; i < sizeof bytes; i++) {
-            seed = seed * 1103515245u + 12345u;
-            bytes[i] = (char)(seed >> 16);
-        }
+        for (size_t i = 0; i < sizeof bytes; i++)
+            bytes[i] = (char)((seed = seed * 1103515245u + 12345u) >> 16);
         if (round % 2)
             memcpy(bytes, "GET /", 5);
         AUTO_BUF got = BUF_INIT(1000);
@@ -405,8 +400,7 @@ static void mode_is_as_asked(void **state)
     struct stat status;
     assert_int_equal(lstat(rig->path, &status), 0);
     assert_int_equal(status.st_mode & 07777, 0660);
-    mode_t now = umask(022);
-    assert_int_equal(now, 022); /* put back after the bind */
+    assert_int_equal(umask(022), 022); /* put back after the bind */
 }
 
 static void stale_file_is_replaced_but_nothing_else(void **state)
@@ -461,16 +455,16 @@ static void bad_paths(void **state)
 static void free_with_clients_in_every_state(void **state)
 {
     struct rig *rig = *state;
-    int idle = client_open(rig), writing = client_open(rig), lingering = client_open(rig);
-    client_send(writing, "GET /big HTTP/1.1\r\n\r\n", 21);
-    client_send(lingering, "health\n", 7);
-    for (int i = 0; i < 20; i++)
-        turn(rig);
-    int late = client_open(rig); /* not accepted yet */
-    close(idle);
-    close(writing);
-    close(lingering);
-    close(late);
+    static const char *const request[] = { "", "GET /big HTTP/1.1\r\n\r\n", "health\n" };
+    int fd[4];
+    for (int i = 0; i < 3; i++) {
+        fd[i] = client_open(rig);
+        client_send(fd[i], request[i], strlen(request[i]));
+    }
+    turn(rig, 20);
+    fd[3] = client_open(rig); /* not accepted yet */
+    for (int i = 0; i < 4; i++)
+        close(fd[i]);
     assert_int_equal(rig->handled, 2);
 }
 
