@@ -21,7 +21,9 @@
 #define STALL_MS      20000
 #define CUTS_MAX      6 /* in a row without a part's worth of progress */
 #define HUGE_PARTS    64
-#define KEEP_SHARE    4 /* extra lanes leave a quarter of the pool to other files */
+#define LANES_GOAL                                                                             \
+    (800.0 * 1024 * 1024 / 1000) /* bytes per ms: what one main thread can move */
+#define KEEP_SHARE 4             /* extra lanes leave a quarter of the pool to other files */
 
 enum lane_state { LANE_ROOM, LANE_FETCH, LANE_STORE };
 
@@ -39,8 +41,8 @@ struct lane {
     struct upload upload;
     struct deferred step;
     bool reading, paused;
-    int cuts; /* since the last full part */
-    struct mono read_at;
+    int cuts;                     /* since the last full part */
+    struct mono read_at, part_at; /* the GET began; this part began */
 };
 
 static void step_transfer(struct deferred *work);
@@ -60,6 +62,7 @@ void transfer_start(struct transfer *transfer)
     list_init(&transfer->lanes);
     transfer->step.run = step_transfer;
     transfer->range_bytes = transfer->parts->size;
+    transfer->lane_rate = 0;
     transfer->fault = (struct fault){ .code = OK };
     transfer->stopping = transfer->finished = false;
     lane_add(transfer);
@@ -117,6 +120,23 @@ static size_t buffer_bytes(const struct transfer *transfer)
     return (size_t)parts_length(transfer->parts, 0);
 }
 
+/* How fast one lane is fed, smoothed over some parts. */
+static void measure(struct transfer *transfer, const struct lane *lane)
+{
+    int64_t us = loop_now(transfer->core->loop).us - lane->part_at.us;
+    double rate = (double)lane->filled * 1000 / (double)(us + 1);
+    transfer->lane_rate = transfer->lane_rate ? (transfer->lane_rate * 3 + rate) / 4 : rate;
+}
+
+/* A source that limits each connection wants many of them; over a fast one two fill the machine,
+ * and more would only spread the work over more memory. */
+static size_t lanes_wanted(const struct transfer *transfer)
+{
+    double wanted = transfer->lane_rate > 0 ? LANES_GOAL / transfer->lane_rate : 0;
+    double most = (double)transfer->core->settings->transfer.lanes;
+    return 1 + (size_t)(wanted < most - 1 ? wanted : most - 1);
+}
+
 /* More lanes only for huge files, and only with room that nobody else waits for. */
 static bool wants_lane(const struct transfer *transfer)
 {
@@ -124,7 +144,7 @@ static bool wants_lane(const struct transfer *transfer)
     size_t cost = pool_cost((size_t)transfer->parts->size);
     size_t keep = pool_size(core->pool) / KEEP_SHARE;
     return transfer->parts->count >= HUGE_PARTS && transfer->parts->todo > 0 &&
-           transfer->lanes.count < (size_t)core->settings->transfer.lanes &&
+           transfer->lanes.count < lanes_wanted(transfer) &&
            pool_room(core->pool) >= cost + keep &&
            ratelimit_room(aep_limit(core->aep, AEP_CONTENT), loop_now(core->loop)) > 0;
 }
@@ -226,7 +246,7 @@ static void lane_fetch(struct lane *lane)
     lane->state = LANE_FETCH;
     lane->reading = true;
     lane->paused = false;
-    lane->read_at = loop_now(transfer->core->loop);
+    lane->read_at = lane->part_at = loop_now(transfer->core->loop);
     access_read_release(&lane->read);
     lane->read = (struct access_read){
         .file_id = transfer->file_id,
@@ -314,6 +334,7 @@ static void lane_store(struct lane *lane)
 {
     struct transfer *transfer = lane->transfer;
     bool whole = transfer->upload_id == NULL;
+    measure(transfer, lane);
     lane->state = LANE_STORE;
     lane->cuts = 0;
     lane->upload.done = on_stored;
@@ -351,6 +372,7 @@ static void lane_advance(struct lane *lane)
     lane->filled = 0;
     lane->crc = 0;
     lane->state = LANE_FETCH;
+    lane->part_at = loop_now(lane->transfer->core->loop);
     if (!lane->transfer->stopping)
         fill(lane, buf_text(&lane->carry), lane->carry.len);
     buf_clear(&lane->carry);

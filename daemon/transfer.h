@@ -7,7 +7,8 @@
  *
  * While its part is on the way to S3 the lane takes no more bytes (one carry of at most what curl
  * hands over at once): so a crash costs one part per lane. Small and ordinary files have one lane,
- * huge ones get more while the pool, the source's window and the configuration allow it. The range
+ * huge ones get as many as it takes to reach LANES_GOAL, as far as the pool, the source's window
+ * and the configuration allow. The range
  * of a GET grows with the measured rate to about 20 s of work and shrinks when one is cut.
  *
  * A cut stream goes on at the byte it reached; any other fault ends the transfer, with everything
@@ -34,6 +35,7 @@ struct transfer {
     /* private */
     struct list lanes;
     int64_t range_bytes; /* how much one GET asks for */
+    double lane_rate; /* bytes per ms that one lane gets from the source; 0 = not known yet */
     bool stopping, finished;
     struct deferred step;
 };

@@ -45,7 +45,7 @@ void http_must(int code)
 {
     if (code == 0)
         return;
-    fprintf(stderr, "sluice: libcurl refuses a setting (%d), aborting\n", code);
+    fprintf(stderr, "sluice: HTTP client: libcurl or libuv refuses (%d), aborting\n", code);
     abort();
 }
 

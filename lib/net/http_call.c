@@ -344,7 +344,7 @@ static size_t refuse(struct http_call *call, enum err verdict)
 
 /*
  * The peer closed a kept connection while we were beginning to use it again, and no byte came
- * back. curl notices only if the next thing it does is read; with a body it fails while sending.
+ * back. curl itself repeats only if reading fails, but with a body it is sending that does.
  */
 static bool was_dead(const struct http_call *call, CURLcode curl)
 {
@@ -379,6 +379,9 @@ void http_call_complete(struct http_call *call, CURLcode curl)
     enum err code = http_easy_err(curl);
     if (code)
         explain(call, code, call->error[0] ? call->error : curl_easy_strerror(curl));
+    else if (call->phase ==
+             PHASE_HEADERS) /* curl takes an answer cut in its headers for HTTP/0.9 */
+        explain(call, code = ERR_CUT, "the answer ended inside its headers");
     settle(call, code);
 }
 

@@ -30,12 +30,15 @@ static struct retry_verdict count_attempt(const struct fault *fault, int attempt
     };
 }
 
-/* Trouble that is not the task's: never the end, soon again at first. */
+/*
+ * Trouble that is not the task's: never the end, soon again at first. Never at once either: a
+ * queue full of such tasks would spin.
+ */
 static struct retry_verdict wait_outside(const struct fault *fault, int waits, uint64_t random)
 {
     return (struct retry_verdict){
-        .delay_ms =
-            retry_delay_ms(waits, WAIT_BASE_MS, WAIT_CAP_MS, fault->retry_after_ms, random),
+        .delay_ms = WAIT_MIN_MS + retry_delay_ms(waits, WAIT_BASE_MS, WAIT_CAP_MS,
+                                                 fault->retry_after_ms, random),
     };
 }
 

@@ -6,7 +6,7 @@
 -- KEYS[1] is the prefix of all keys, "sluice:" (on a cluster "{sluice}:"). One hash per task,
 -- <prefix>t:<id>, is the truth. Every other key is an index that `fix` can derive from it:
 --
---   up:<id> open:<id> dead:<id>     SET   parents; children not completed; those that failed
+--   up:<id> open:<id> dead:<id>      SET   parents; children not completed; those that failed
 --   ready:<class>:<lane>:<dataset>   ZSET  claimable, by order; class x = tail and commit,
 --                                          l = to be listed, f = file
 --   delayed                          ZSET  pending, by the time when they become ready

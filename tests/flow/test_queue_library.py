@@ -373,6 +373,7 @@ def test_fail_delays_and_counts_as_told(q):
     q.fail(q.one(cls="f"), delay=0, count=0)
     task = q.one(cls="f")
     assert task.fields["attempts"] == "1" and task.fields["error"] == "why"
+    assert task.fields["waits"] == "1"
     q.fail(task, delay=30, count=1)
     assert not list(q.claim("f")) and q.tick()[0] == 0
     time.sleep(0.04)
@@ -396,7 +397,7 @@ def test_release_refunds_the_attempt_and_keeps_fields(q):
     q.release(q.one(cls="f"), offset=7, upload_id="u")
     task = q.one(cls="f")
     assert (task.fields["attempts"], task.fields["offset"]) == ("1", "7")
-    assert task.fields["upload_id"] == "u"
+    assert (task.fields["upload_id"], task.fields["waits"]) == ("u", "0")
     q.release(task, delay=60000)
     assert q.members("delayed") == [task.id]
 
