@@ -3,6 +3,8 @@
 # make check   unit tests                        SAN=thread  with TSan, build/san-thread/
 # make flow    flow tests against the daemon     CC=clang, CFLAGS=-O0\ -g, …
 # make test    all of that, plain and under the sanitizers
+# make demo    a minute of it without an Adobe account
+# make bench   speed and memory beside its peers, as a table
 # make lint    format, layers, sizes, scripts, all warnings of gcc and clang
 #
 # make flow FLOW='tests/flow/test_tail.py -k late'   some of them
@@ -15,9 +17,11 @@ endif
 SAN    ?=
 BUILD  ?= build/$(if $(SAN),san-$(SAN),plain)
 FLOW   ?= tests
-TSAN_FLOW ?= -m threads tests
+DAEMON_FLOW = $(wildcard tests/flow/test_tail.py tests/flow/test_crash.py \
+              tests/flow/test_operator.py tests/flow/test_recovery.py)
+TSAN_FLOW   = $(filter-out %_tail.py,$(DAEMON_FLOW))
 JOBS   ?= $(shell nproc)
-PYTEST := /usr/bin/python3 -m pytest
+PYTEST := /usr/bin/python3 -m pytest -q -n 3
 
 CPPFLAGS = -I. -I$(BUILD) -D_GNU_SOURCE
 WARN     = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
@@ -84,23 +88,32 @@ build/deps: scripts/deps
 	@touch $@
 
 check: $(UNIT_BIN)
-	@failed=0; for test in $^; do \
-	    if $$test >$$test.log 2>&1; then echo "ok    $$test"; \
-	    else echo "FAIL  $$test"; cat $$test.log; failed=1; fi; \
-	done; exit $$failed
+	@printf '%s\n' $^ | xargs -P $(JOBS) -I{} scripts/run-unit {}
 
 flow: $(if $(SLUICED),,$(BUILD)/sluiced)
 	SLUICED=$(abspath $(or $(SLUICED),$(BUILD)/sluiced)) $(PYTEST) $(FLOW)
 
-# Under TSan only the tests that are marked for it: it makes the daemon four times slower.
+# Plain: everything. ASan and UBSan: every test that runs the daemon. TSan, four times slower:
+# those of them that are about restarts and operators.
 test:
 	scripts/deps build test
 	$(MAKE) -j$(JOBS) check
 	$(MAKE) -j$(JOBS) check SAN=1
 	$(MAKE) -j$(JOBS) check SAN=thread
 	$(MAKE) -j$(JOBS) flow SAN=thread FLOW='$(TSAN_FLOW)'
-	$(MAKE) -j$(JOBS) flow SAN=1
+	$(MAKE) -j$(JOBS) flow SAN=1 FLOW='$(DAEMON_FLOW)'
 	$(MAKE) -j$(JOBS) flow
+
+# A minute without an Adobe account; KEEP=1 leaves the bucket until Enter.
+demo:
+	scripts/deps build test
+	$(MAKE) -j$(JOBS) all
+	SLUICED=$(abspath $(BUILD)/sluiced) scripts/demo $(if $(KEEP),--keep)
+
+# Prints a table and gates nothing; BENCH=--quick for a minute's worth.
+bench: all
+	scripts/deps build test
+	SLUICED=$(abspath $(BUILD)/sluiced) tests/bench/run $(BENCH)
 
 lint:
 	scripts/deps build test lint
@@ -115,5 +128,5 @@ clean:
 	rm -rf build
 
 -include $(ALL_OBJ:.o=.d)
-.PHONY: all objects check flow test lint clean
+.PHONY: all objects check flow test demo bench lint clean
 .DELETE_ON_ERROR:

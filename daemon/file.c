@@ -55,13 +55,7 @@ struct file {
     struct deferred step;
 };
 
-/* Save of one part; lives until Redis has answered, the file does not wait for it. */
-struct part_save {
-    struct queue_op op;
-};
-
 static void step_file(struct deferred *work);
-static void enter(struct file *file, enum file_state state);
 static void start_check(struct file *file);
 static void start_resume(struct file *file);
 static void start_create(struct file *file);
@@ -228,7 +222,6 @@ static void step_file(struct deferred *work)
     row[file->state].start(file);
 }
 
-/* The work of the state came back: decide and go on from the loop. */
 static void advance(struct file *file)
 {
     enter(file, row[file->state].after(file));
@@ -361,7 +354,7 @@ static void on_part_saved(struct queue_op *op)
 {
     /* A fenced save needs no reaction here: the next beat or the end of the task says so too. */
     queue_op_release(op);
-    mem_free(container_of(op, struct part_save, op));
+    mem_free(op);
 }
 
 static void on_part_stored(struct transfer *transfer, int part)
@@ -375,9 +368,10 @@ static void on_part_stored(struct transfer *transfer, int part)
     parts_write(&file->parts.part[part], &text);
     struct queue_field field[] = { { name, buf_text(&text) },
                                    { "offset", file_offset(&file->task) } };
-    struct part_save *save = mem_alloc(sizeof *save);
-    save->op.done = on_part_saved;
-    queue_save(file->task.core->queue, &save->op, file->task.lease, field, 2);
+    struct queue_op *save =
+        mem_alloc(sizeof *save); /* its own: the file does not wait for it */
+    save->done = on_part_saved;
+    queue_save(file->task.core->queue, save, file->task.lease, field, 2);
 }
 
 static void on_transfer(struct transfer *transfer)

@@ -58,8 +58,6 @@ static void test_order_does_not_matter(void **state)
     assert_int_equal(bytes, 7);
     assert_int_equal(manifest_build(&head, other, 3, &second, &bytes), OK);
     assert_string_equal(first.data, second.data);
-    mem_free(b);
-    mem_free(c);
 }
 
 static void test_names_cannot_break_out(void **state)
