@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define LEVELS_AT_ONCE 16
+#define LEVELS_AT_ONCE 32
 #define ROWS_WAITING   1000 /* no new level is started while more rows wait */
 #define DEPTH_MAX      4
 #define LEVELS_MAX     200000

@@ -61,7 +61,7 @@ aep:
   client_secret_file: {directory}/secret
   requests_per_second: 100000
   window_start: {window}
-  window_max: 1024
+  window_max: {window}
 {aep_ca}
 s3:
   endpoint: {sink}
@@ -105,15 +105,15 @@ class Sluiced:
         """Configuration and secrets."""
         s = self.setup
         trust = f"  ca_file: {s.ca}" if s.ca else ""
-        many = s.load.at_once > 256
+        at_once = s.load.at_once  # as many as the floor: it decides how many connections are made
         self.write("secret", "bench-secret\n")
         self.write("credentials", "[default]\naws_access_key_id = bench\n"
                                   "aws_secret_access_key = bench-secret\n")
         self.write("sluice.yaml", CONFIG.format(
             redis=self.redis.url, source=s.source.url, sink=s.sink.url, directory=s.directory,
             aep_ca=trust, s3_ca=trust, memory=MEMORY_MIB, part=PART_MIB, lanes=LANES,
-            dataset=DATASET, start=s.start_text, window=s.load.at_once if many else 64,
-            files=s.load.at_once if many else 256, batches=128 if many else 32))
+            dataset=DATASET, start=s.start_text, window=at_once,
+            files=at_once + at_once // 2, batches=max(8, at_once // 4)))
 
     def write(self, name, text):
         """A file that only we may read."""
