@@ -185,6 +185,7 @@ static void build_aep(struct program *program)
                                  .max_connections = (size_t)settings->aep.window_max * 2,
                                  .connect_timeout_ms = 10000 };
     program->api = http_new(program->core.loop, &http);
+    http.socket_buffer = (size_t)settings->transfer.socket_bytes;
     program->data = http_new(program->core.loop, &http);
     struct aep_options options = {
         .endpoint = settings->aep.endpoint,

@@ -86,6 +86,8 @@ static const struct conf_row row[] = {
   "for part buffers; the process takes about 20 MiB more" },
 { "transfer.part_size", CONF_SIZE, AT(transfer.part_bytes), "8MiB", 5 * MIB, 1 * GIB, NULL, 0,
   "of multipart uploads; grows with the file so that 10000 parts suffice" },
+{ "transfer.socket_buffer", CONF_SIZE, AT(transfer.socket_bytes), "1MiB", 64 * KIB, 64 * MIB, NULL, 0,
+  "kernel memory per source connection; raise it for a fast source far away" },
 { "transfer.files", CONF_NUMBER, AT(transfer.files), "256", 1, 4096, NULL, 0, "files in flight at most" },
 { "transfer.batches", CONF_NUMBER, AT(transfer.batches), "32", 1, 1024, NULL, 0,
   "tails, jobs and batches in work at a time" },

@@ -39,7 +39,7 @@ struct settings {
         char *manifest;
     } s3;
     struct {
-        int64_t memory_bytes, part_bytes, files, batches, workers, lanes;
+        int64_t memory_bytes, part_bytes, socket_bytes, files, batches, workers, lanes;
     } transfer;
     struct {
         int64_t lease_ms, claim_poll_ms, retention_ms, max_open_files, window_ms, stop_grace_ms;

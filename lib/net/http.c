@@ -63,6 +63,7 @@ struct http *http_new(struct loop *loop, const struct http_options *options)
     mem_set_text(&http->proxy, options->proxy);
     http->plain_http = options->plain_http;
     http->max_connections = options->max_connections;
+    http->socket_buffer = (int)options->socket_buffer;
     http->connect_timeout_ms = options->connect_timeout_ms;
     http->timer.fire = on_timer;
     http->kick.run = on_kick;

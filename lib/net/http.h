@@ -22,6 +22,8 @@ struct http_options {
     const char *proxy;      /* NULL = none; the environment is never consulted */
     bool plain_http;        /* allow http:// besides https:// */
     size_t max_connections; /* size of the keep-alive cache */
+    /* What the kernel may take in for us while we pause; 0 = its own choice, some MiB. */
+    size_t socket_buffer;
     int64_t
         connect_timeout_ms; /* name lookup to end of TLS handshake; 0 = curl's five minutes */
 };

@@ -6,6 +6,7 @@
 #include "lib/net/http_parts.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 #define RECV_DEFAULT (16 * 1024)
 #define SEND_DEFAULT (64 * 1024)
@@ -28,6 +29,17 @@ static const struct {
     { CURLOPT_MAXLIFETIME_CONN, 300 }, /* follow DNS when a service moves */
 };
 
+/* Before the connection is made: the window that TCP offers is chosen then. */
+static int on_new_socket(void *owner, curl_socket_t fd, curlsocktype purpose)
+{
+    const struct http *http = owner;
+    (void)purpose;
+    /* A kernel that refuses keeps its own choice, which is safe too. */
+    if (http->socket_buffer)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &http->socket_buffer, sizeof http->socket_buffer);
+    return CURL_SOCKOPT_OK;
+}
+
 CURL *http_easy_new(const struct http *http)
 {
     CURL *easy = http_must_have(curl_easy_init());
@@ -38,6 +50,8 @@ CURL *http_easy_new(const struct http *http)
     SET(easy, CURLOPT_PROXY, http->proxy ? http->proxy : "");
     SET(easy, CURLOPT_USERAGENT, "sluice");
     SET(easy, CURLOPT_SHARE, http->share);
+    SET(easy, CURLOPT_SOCKOPTFUNCTION, on_new_socket);
+    SET(easy, CURLOPT_SOCKOPTDATA, http);
     /* A directory of certificates would switch off curl's cache of the parsed bundle. */
     SET(easy, CURLOPT_CAPATH, NULL);
     if (http->ca_file)

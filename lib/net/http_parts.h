@@ -21,6 +21,7 @@ struct http {
     char *ca_file, *proxy;
     bool plain_http;
     size_t max_connections;
+    int socket_buffer;
     int64_t connect_timeout_ms;
     struct timer timer;   /* the timeout curl asked for */
     struct deferred kick; /* the same with timeout 0 */

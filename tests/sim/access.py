@@ -15,6 +15,8 @@ from paging import stir_ties, window
 ORIGIN = "https://platform.adobe.io:443"  # of links, whatever name the client used
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 STEP = 1 << 18
+SLOW_STEP = 1 << 18
+SEND_BUFFER = 1 << 16  # what counts as sent should be nearly what was received
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER that makes close() send RST
 
 
@@ -201,7 +203,9 @@ class Sending:
         """Bytes up to `upto`; what the client did not wait for is not counted."""
         slow = self.hit("slow")
         rate = (slow.args if slow else self.state.settings)["bytes_per_second"]
-        step = max(1, min(STEP, rate // 20)) if rate else STEP
+        step = max(1, min(SLOW_STEP, rate // 20)) if rate else STEP
+        self.request.transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         began, sent = time.monotonic(), 0
         content = self.file.content()
         for chunk in content.chunks(self.first, upto, step):

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Batches of a listing as tasks: ids, order, fields, and whose memory they stand on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/discover.h"
+
+static const char *field_of(const struct queue_child *child, const char *name)
+{
+    for (size_t i = 0; i < child->fields; i++)
+        if (strcmp(child->field[i].name, name) == 0)
+            return child->field[i].value;
+    fail_msg("no field %s", name);
+    return NULL;
+}
+
+static struct batch_info batch_of(const char *id, int64_t created, bool other_dataset)
+{
+    struct batch_info batch = { .created = created,
+                                .updated = created + 5,
+                                .status = "success",
+                                .output_records = 17,
+                                .other_dataset = other_dataset };
+    memcpy(batch.id, id, strlen(id) + 1);
+    return batch;
+}
+
+static void a_batch_becomes_a_task(void **state)
+{
+    (void)state;
+    struct batch_info batch = batch_of("01HX", 1700000000123, false);
+    batch.class = BATCH_REPLACEMENT;
+    struct discovered found;
+    discover_children(&batch, 1, "5c6f", QUEUE_BACKFILL, &found);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(found.child[0].kind, QUEUE_BATCH);
+    assert_string_equal(found.child[0].id, "b/5c6f/01HX");
+    assert_int_equal(found.child[0].lane, QUEUE_BACKFILL);
+    assert_int_equal(found.child[0].order, 1700000000123);
+    assert_string_equal(field_of(&found.child[0], "status_aep"), "success");
+    assert_string_equal(field_of(&found.child[0], "class_aep"), "3");
+    assert_string_equal(field_of(&found.child[0], "records"), "17");
+    assert_string_equal(field_of(&found.child[0], "updated_aep"), "1700000000128");
+    discover_free(&found);
+}
+
+static void unknown_figures_stay_unknown(void **state)
+{
+    (void)state;
+    struct batch_info batch = batch_of("x", INT64_MAX - 5, false);
+    batch.output_records = -1;
+    batch.status[0] = 0;
+    struct discovered found;
+    discover_children(&batch, 1, "d", QUEUE_LIVE, &found);
+    assert_string_equal(field_of(&found.child[0], "records"), "-1");
+    assert_string_equal(field_of(&found.child[0], "updated_aep"), "9223372036854775807");
+    assert_string_equal(field_of(&found.child[0], "status_aep"), "");
+    discover_free(&found);
+}
+
+static void other_datasets_are_left_out(void **state)
+{
+    (void)state;
+    struct batch_info batch[] = { batch_of("a", 1, true), batch_of("b", 2, false),
+                                  batch_of("c", 3, true), batch_of("d", 4, false) };
+    struct discovered found;
+    discover_children(batch, 4, "d", QUEUE_LIVE, &found);
+    assert_int_equal(found.count, 2);
+    assert_string_equal(found.child[0].id, "b/d/b");
+    assert_string_equal(found.child[1].id, "b/d/d");
+    assert_string_equal(field_of(&found.child[0], "updated_aep"), "7");
+    assert_string_equal(field_of(&found.child[1], "updated_aep"), "9");
+    discover_free(&found);
+}
+
+static void nothing_gives_no_children(void **state)
+{
+    (void)state;
+    struct batch_info other = batch_of("a", 1, true);
+    struct discovered found;
+    discover_children(NULL, 0, "d", QUEUE_LIVE, &found);
+    assert_int_equal(found.count, 0);
+    discover_free(&found);
+    discover_children(&other, 1, "d", QUEUE_LIVE, &found);
+    assert_int_equal(found.count, 0);
+    discover_free(&found);
+    discover_free(&found); /* empty: as good as NULL */
+}
+
+static void longest_id_fits_and_is_a_copy(void **state)
+{
+    (void)state;
+    char longest[CATALOG_ID_MAX + 1], expected[QUEUE_ID_MAX] = "b/set/";
+    memset(longest, 'x', CATALOG_ID_MAX);
+    longest[CATALOG_ID_MAX] = 0;
+    strcat(expected, longest);
+    struct batch_info batch = batch_of(longest, 1, false);
+    struct discovered found;
+    discover_children(&batch, 1, "set", QUEUE_LIVE, &found);
+    memset(&batch, 'y', sizeof batch); /* the listing is freed before the queue has answered */
+    assert_string_equal(found.child[0].id, expected);
+    assert_string_equal(field_of(&found.child[0], "status_aep"), "success");
+    discover_free(&found);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_batch_becomes_a_task),
+        cmocka_unit_test(unknown_figures_stay_unknown),
+        cmocka_unit_test(other_datasets_are_left_out),
+        cmocka_unit_test(nothing_gives_no_children),
+        cmocka_unit_test(longest_id_fits_and_is_a_copy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

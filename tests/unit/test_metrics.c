@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Metrics as Prometheus reads them: three lines each, legal and unique names, exact values. */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/metrics.h"
+
+#define OUT_MAX (1 << 20)
+
+#define X(member, name, help) +1
+enum { METRICS = 0 METRIC_LIST(X) };
+#undef X
+
+/* The value of the sample `name`, which must be there exactly once, at the start of a line. */
+static const char *sample(const char *text, const char *name)
+{
+    const char *found = NULL;
+    size_t len = strlen(name);
+    for (const char *line = text; *line; line = strchr(line, '\n') + 1)
+        if (strncmp(line, name, len) == 0 && line[len] == ' ') {
+            assert_null(found);
+            found = line + len + 1;
+        }
+    assert_non_null(found);
+    return found;
+}
+
+static void each_counter_has_its_own_value(void **state)
+{
+    (void)state;
+    AUTO_BUF out = BUF_INIT(OUT_MAX);
+    struct metrics metrics;
+    int64_t next = 1000;
+#define X(member, name, help) metrics.member = next++;
+    METRIC_LIST(X)
+#undef X
+    metrics_print(&metrics, &out);
+    next = 1000;
+#define X(member, name, help)                                                                  \
+    assert_int_equal(strtoll(sample(buf_text(&out), name), NULL, 10), next++);
+    METRIC_LIST(X)
+#undef X
+}
+
+static void values_are_exact_to_the_limit(void **state)
+{
+    (void)state;
+    AUTO_BUF out = BUF_INIT(OUT_MAX);
+    struct metrics metrics = { .bytes_stored = INT64_MAX };
+    metrics_print(&metrics, &out);
+    assert_non_null(
+        strstr(buf_text(&out), "\nsluice_stored_bytes_total 9223372036854775807\n"));
+    assert_non_null(strstr(buf_text(&out), "\nsluice_received_bytes_total 0\n"));
+}
+
+static bool name_legal(const char *name, size_t len)
+{
+    return len > 7 && strncmp(name, "sluice_", 7) == 0 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == len;
+}
+
+/* "# HELP name text", "# TYPE name kind", "name value"; returns what follows. */
+static const char *check_counter(const char *text)
+{
+    char name[100], help[200], type_name[100], type[20], value_name[100], value[40];
+    int end = 0;
+    assert_int_equal(sscanf(text, "# HELP %99s %199[^\n]\n# TYPE %99s %19s\n%99s %39s%n", name,
+                            help, type_name, type, value_name, value, &end),
+                     6);
+    assert_true(name_legal(name, strlen(name)));
+    assert_string_equal(type_name, name);
+    assert_string_equal(value_name, name);
+    assert_string_equal(type, "counter");
+    assert_null(strchr(help, '\\')); /* would have to be escaped */
+    assert_string_equal(name + strlen(name) - 6, "_total");
+    assert_int_equal(text[end], '\n');
+    return text + end + 1;
+}
+
+static void format_is_prometheus_text(void **state)
+{
+    (void)state;
+    AUTO_BUF out = BUF_INIT(OUT_MAX);
+    struct metrics metrics = { 0 };
+    metrics_print(&metrics, &out);
+    const char *text = buf_text(&out);
+    int families = 0;
+    for (; *text; families++)
+        text = check_counter(text);
+    assert_int_equal(families, METRICS);
+}
+
+static void gauges_keep_their_digits(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *text;
+    } row[] = {
+        { 0, "0" },
+        { 1, "1" },
+        { -1, "-1" },
+        { 0.25, "0.25" },
+        { 1700000000.123, "1700000000.123" },
+        { 134217728, "134217728" },
+        { 999999999999999, "999999999999999" },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        AUTO_BUF out = BUF_INIT(OUT_MAX);
+        AUTO_TEXT char *expected = mem_print("# HELP sluice_room_bytes bytes left\n"
+                                             "# TYPE sluice_room_bytes gauge\n"
+                                             "sluice_room_bytes %s\n",
+                                             row[i].text);
+        metrics_print_gauge(&out, "sluice_room_bytes", "bytes left", row[i].value);
+        assert_string_equal(buf_text(&out), expected);
+    }
+}
+
+static void full_buffer_is_marked(void **state)
+{
+    (void)state;
+    AUTO_BUF out = BUF_INIT(100);
+    struct metrics metrics = { 0 };
+    metrics_print(&metrics, &out);
+    assert_true(out.overflow);
+    assert_true(out.len <= 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_counter_has_its_own_value),
+        cmocka_unit_test(values_are_exact_to_the_limit),
+        cmocka_unit_test(format_is_prometheus_text),
+        cmocka_unit_test(gauges_keep_their_digits),
+        cmocka_unit_test(full_buffer_is_marked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
