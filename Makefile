@@ -120,6 +120,8 @@ lint:
 	clang-format --dry-run -Werror $$(find lib daemon tests -name '*.[ch]')
 	scripts/check-layers
 	scripts/check-size
+	$(MAKE) -j$(JOBS) all
+	SLUICED=$(abspath $(BUILD)/sluiced) scripts/check-conf
 	shellcheck $$(grep -lE '^#!/bin/(ba)?sh' scripts/* .ci/*)
 	$(MAKE) -j$(JOBS) objects BUILD=build/lint-gcc CC=gcc CFLAGS='-O2 -g -Werror'
 	$(MAKE) -j$(JOBS) objects BUILD=build/lint-clang CC=clang CFLAGS='-O2 -g -Werror'

@@ -125,7 +125,8 @@ static void measure(struct transfer *transfer, const struct lane *lane)
 {
     int64_t us = loop_now(transfer->core->loop).us - lane->part_at.us;
     double rate = (double)lane->filled * 1000 / (double)(us + 1);
-    transfer->lane_rate = transfer->lane_rate ? (transfer->lane_rate * 3 + rate) / 4 : rate;
+    bool known = transfer->lane_rate > 0;
+    transfer->lane_rate = known ? (transfer->lane_rate * 3 + rate) / 4 : rate;
 }
 
 /* A source that limits each connection wants many of them; over a fast one two fill the machine,
