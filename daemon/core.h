@@ -15,6 +15,7 @@ struct pool;
 struct uploader;
 struct scheduler;
 struct tail_memory;
+struct startup;
 
 struct core {
     struct loop *loop;
@@ -25,9 +26,11 @@ struct core {
     struct pool *pool;
     struct uploader *uploader;
     struct scheduler *scheduler;
+    struct startup *startup;
     struct tail_memory *tail_memory; /* one per configured dataset, in order; see tail.c */
     struct s3_options s3;            /* shared with the uploader's threads, see s3.h */
     struct s3_credentials credentials;
+    void (*lost_writes)(struct core *core); /* Redis went back in time; startup's to repair */
 };
 
 /* A random number for jitter. */

@@ -15,15 +15,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/file_plan.h"
 #include "daemon/manifest.h"
 #include "daemon/resume.h"
 #include "daemon/task.h"
 #include "daemon/transfer.h"
 #include "daemon/uploader.h"
-#include "lib/base/digest.h"
-#include "lib/base/encode.h"
 #include "lib/base/log.h"
-#include "lib/s3/key.h"
 
 enum file_state {
     FILE_CHECK,
@@ -43,8 +41,7 @@ struct file {
     enum file_state state;
     bool entered; /* the state's work was started; it comes back through a callback */
     struct parts parts;
-    char *key, *batch;
-    char source[2 * SHA256_SIZE + 1];
+    struct file_plan plan; /* where from, where to; from the task */
     char upload_id[S3_UPLOAD_MAX + 1];
     char offset[24];
     uint32_t crc32c;
@@ -91,55 +88,22 @@ static const struct {
 
 /* ---- life */
 
-static void make_source(struct file *file, const char *file_id, const char *name)
-{
-    uint8_t digest[SHA256_SIZE];
-    AUTO_BUF text = BUF_INIT(1 << 20);
-    buf_print(&text, "%s\n%s\n%" PRId64, file_id, name, file->parts.length);
-    digest_sha256(text.data, text.len, digest);
-    encode_hex(digest, sizeof digest, file->source);
-}
-
-static void make_key(struct file *file, const struct dataset_settings *dataset)
+/*
+ * A first try need not look whether the object is there: a PUT is create-only. Not so Complete on
+ * stores that ignore the condition; there every large file looks first.
+ */
+static enum file_state first_state(struct file *file)
 {
     const struct queue_task *lease = file->task.lease;
-    struct buf key = BUF_INIT(S3_KEY_MAX * 4);
-    key_build(dataset->key,
-              &(struct key_values){ .prefix = file->task.core->settings->s3.prefix,
-                                    .dataset = dataset->as,
-                                    .dataset_id = dataset->id,
-                                    .batch = file->batch,
-                                    .file_id = queue_task_get(lease, "file_id"),
-                                    .name = queue_task_get(lease, "name"),
-                                    .created = { lease->order } },
-              &key);
-    file->key = buf_take(&key);
-}
-
-/* What the task's hash says; a hash that makes no sense is a dead letter. */
-static enum err read_lease(struct file *file)
-{
-    const struct queue_task *lease = file->task.lease;
-    const struct settings *settings = file->task.core->settings;
-    const struct dataset_settings *dataset = settings_dataset(settings, lease->dataset);
-    const char *file_id = queue_task_get(lease, "file_id"),
-               *name = queue_task_get(lease, "name");
-    int64_t length = queue_task_int(lease, "length", -1), size = 0;
-    if (!dataset || !file_id || !name || length < 0)
-        return fault_set(&file->fault, ERR_BUG, "task lacks dataset, file_id, name or length");
-    int64_t configured = queue_task_int(lease, "part_size", settings->transfer.part_bytes);
-    if (parts_size(length, configured, settings->transfer.memory_bytes / 2, &size))
-        return fault_set(&file->fault, ERR_MEMORY,
-                         "%" PRId64 " bytes need larger parts: raise transfer.memory", length);
-    parts_init(&file->parts, length, size);
-    const char *batch = lease->parent ? strrchr(lease->parent, '/') : NULL;
-    file->batch = mem_copy_text(batch ? batch + 1 : "");
-    make_source(file, file_id, name);
-    make_key(file, dataset);
     const char *upload_id = queue_task_get(lease, "upload_id");
+    parts_init(&file->parts, file->plan.length, file->plan.part_size);
     if (upload_id && strlen(upload_id) < sizeof file->upload_id)
         snprintf(file->upload_id, sizeof file->upload_id, "%s", upload_id);
-    return OK;
+    bool again =
+        lease->attempts > 1 || lease->lost > 0 || upload_id || queue_task_get(lease, "error");
+    if (file->parts.count == 1)
+        return again ? FILE_CHECK : FILE_STREAM;
+    return again || !file->task.core->s3.traits.conditional_complete ? FILE_CHECK : FILE_CREATE;
 }
 
 static struct task *file_start(struct core *core, struct queue_task *lease)
@@ -147,10 +111,8 @@ static struct task *file_start(struct core *core, struct queue_task *lease)
     struct file *file = mem_alloc(sizeof *file);
     task_init(&file->task, core, lease, &file_kind);
     file->step.run = step_file;
-    bool fresh = lease->attempts <= 1 && lease->lost == 0 && !queue_task_get(lease, "error") &&
-                 !queue_task_get(lease, "upload_id");
-    if (read_lease(file) == OK)
-        file->state = !fresh ? FILE_CHECK : file->parts.count > 1 ? FILE_CREATE : FILE_STREAM;
+    if (file_plan_read(core, lease, &file->plan, &file->fault) == OK)
+        file->state = first_state(file);
     loop_defer(core->loop, &file->step);
     return &file->task;
 }
@@ -162,8 +124,7 @@ static void file_free(struct task *task)
     queue_cancel(&file->keep);
     queue_op_release(&file->keep);
     parts_release(&file->parts);
-    mem_free(file->key);
-    mem_free(file->batch);
+    file_plan_release(&file->plan);
     task_release(task);
     mem_free(file);
 }
@@ -233,13 +194,19 @@ static void on_upload(struct upload *upload)
     advance(container_of(upload, struct file, upload));
 }
 
-static void call_s3(struct file *file, struct s3_call call)
+static void call_s3_then(struct file *file, struct s3_call call,
+                         void (*done)(struct upload *upload))
 {
     s3_call_release(&file->upload.call);
     file->upload.call = call;
-    file->upload.call.key = file->key;
-    file->upload.done = on_upload;
+    file->upload.call.key = file->plan.key;
+    file->upload.done = done;
     uploader_start(file->task.core->uploader, &file->upload);
+}
+
+static void call_s3(struct file *file, struct s3_call call)
+{
+    call_s3_then(file, call, on_upload);
 }
 
 /* Takes the result of the S3 call; the fault stays if it is one. */
@@ -273,7 +240,7 @@ static enum file_state after_check(struct file *file)
     }
     if (err)
         return FILE_CHECK;
-    if (resume_same(&file->upload.call, &file->parts, file->source)) {
+    if (resume_same(&file->upload.call, &file->parts, file->plan.source)) {
         /* A manifest states checksums: if neither store nor record has it, read and send again. */
         if (head->has_crc32c)
             file->crc32c = head->got_crc32c;
@@ -283,7 +250,7 @@ static enum file_state after_check(struct file *file)
         return FILE_REPORT;
     }
     fault_set(&file->fault, ERR_DIFFERS, "%s exists with %" PRId64 " bytes of another source",
-              file->key, head->got_size);
+              file->plan.key, head->got_size);
     return FILE_CHECK;
 }
 
@@ -317,7 +284,7 @@ static enum file_state after_resume(struct file *file)
 
 static void start_create(struct file *file)
 {
-    call_s3(file, (struct s3_call){ .op = S3_CREATE, .source = file->source });
+    call_s3(file, (struct s3_call){ .op = S3_CREATE, .source = file->plan.source });
 }
 
 static enum file_state after_create(struct file *file)
@@ -384,10 +351,10 @@ static void start_stream(struct file *file)
     file->transfer = (struct transfer){
         .core = file->task.core,
         .name = file->task.lease->id,
-        .file_id = queue_task_get(file->task.lease, "file_id"),
-        .path = queue_task_get(file->task.lease, "name"),
-        .key = file->key,
-        .source = file->source,
+        .file_id = file->plan.file_id,
+        .path = file->plan.name,
+        .key = file->plan.key,
+        .source = file->plan.source,
         .upload_id = file->parts.count > 1 ? file->upload_id : NULL,
         .parts = &file->parts,
         .stored = on_part_stored,
@@ -424,7 +391,7 @@ static void start_complete(struct file *file)
                                     .part_count = (size_t)file->parts.count,
                                     .size = file->parts.length,
                                     .crc32c = file->crc32c,
-                                    .source = file->source,
+                                    .source = file->plan.source,
                                     .create_only = true });
 }
 
@@ -440,7 +407,7 @@ static enum file_state after_complete(struct file *file)
 static bool same_content(const struct file *file)
 {
     const struct s3_call *head = &file->upload.call;
-    return resume_same(head, &file->parts, file->source) &&
+    return resume_same(head, &file->parts, file->plan.source) &&
            (!head->has_crc32c || head->got_crc32c == file->crc32c);
 }
 
@@ -449,17 +416,17 @@ static enum file_state after_verify(struct file *file)
     enum err err = s3_result(file);
     if (err == ERR_NOT_FOUND && file->parts.count > 1)
         fault_set(&file->fault, ERR_NO_UPLOAD, "neither upload nor object of %s exist",
-                  file->key);
+                  file->plan.key);
     else if (!err && !same_content(file))
         fault_set(&file->fault, ERR_DIFFERS,
-                  "%s has %" PRId64 " bytes, or another source or checksum", file->key,
+                  "%s has %" PRId64 " bytes, or another source or checksum", file->plan.key,
                   file->upload.call.got_size);
     return file->fault.code ? FILE_VERIFY : FILE_REPORT;
 }
 
 /* ---- forget a broken upload; then the failure is reported as usual */
 
-static void on_clear(struct queue_op *op)
+static void on_cleared(struct queue_op *op)
 {
     struct file *file = container_of(op, struct file, keep);
     if (op->fault.code)
@@ -467,34 +434,41 @@ static void on_clear(struct queue_op *op)
     task_fail(&file->task, &file->fault);
 }
 
-static void start_clear(struct file *file)
+/* Whether the abort worked does not matter: the next try begins a new upload in any case. */
+static void on_aborted(struct upload *upload)
 {
+    struct file *file = container_of(upload, struct file, upload);
     struct queue_field field[] = { { "upload_id", "" } };
     queue_op_release(&file->keep);
-    file->keep.done = on_clear;
+    file->keep.done = on_cleared;
     queue_save(file->task.core->queue, &file->keep, file->task.lease, field, 1);
+}
+
+static void start_clear(struct file *file)
+{
+    call_s3_then(file, (struct s3_call){ .op = S3_ABORT, .upload_id = file->upload_id },
+                 on_aborted);
 }
 
 /* ---- done */
 
 static void start_report(struct file *file)
 {
-    const struct queue_task *lease = file->task.lease;
     char crc[16], offset[24];
     snprintf(crc, sizeof crc, "%08" PRIx32, file->crc32c);
     snprintf(offset, sizeof offset, "%" PRId64, file->parts.length);
     AUTO_BUF text = BUF_INIT(1 << 16);
     manifest_row(&(struct manifest_file){ .bucket = file->task.core->settings->s3.bucket,
-                                          .key = file->key,
-                                          .file_id = queue_task_get(lease, "file_id"),
-                                          .name = queue_task_get(lease, "name"),
+                                          .key = file->plan.key,
+                                          .file_id = file->plan.file_id,
+                                          .name = file->plan.name,
                                           .size = file->parts.length,
                                           .crc32c = file->crc32c },
                  &text);
     struct queue_field field[] = { { "row", buf_text(&text) },
                                    { "offset", offset },
                                    { "crc32c", crc },
-                                   { "key", file->key } };
+                                   { "key", file->plan.key } };
     file->task.core->metrics.files_stored++;
     task_complete(&file->task, field, 4);
 }

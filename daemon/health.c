@@ -95,7 +95,13 @@ static const struct fault *check_redis(const struct health *health)
 
 static const struct fault *check_store(const struct health *health)
 {
-    return startup_store_fault(health->startup);
+    const struct fault *start = startup_store_fault(health->startup);
+    return start->code ? start : uploader_fault(health->core->uploader);
+}
+
+static const struct fault *check_aep(const struct health *health)
+{
+    return aep_fault(health->core->aep);
 }
 
 static const struct fault *check_ims(const struct health *health)
@@ -106,7 +112,9 @@ static const struct fault *check_ims(const struct health *health)
 static const struct {
     const char *name;
     const struct fault *(*check)(const struct health *health);
-} check[] = { { "redis", check_redis }, { "s3", check_store }, { "ims", check_ims } };
+} check[] = {
+    { "redis", check_redis }, { "s3", check_store }, { "ims", check_ims }, { "aep", check_aep }
+};
 #define CHECKS (sizeof check / sizeof *check)
 
 static bool is_ready(const struct health *health)

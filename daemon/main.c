@@ -36,7 +36,7 @@ struct program {
     struct health *health;
     struct timer notify, grace;
     int exit_code;
-    bool stopping;
+    bool stopping, trimmed;
 };
 
 static int usage(FILE *to, int code);
@@ -261,9 +261,21 @@ static void take_apart(struct program *program)
 
 /* ---- life */
 
+/* Once in each pause: gives back what hundreds of connections had allocated. */
+static void trim_when_idle(struct program *program)
+{
+    struct scheduler_figures figures;
+    scheduler_figures(program->core.scheduler, &figures);
+    bool idle = figures.files == 0 && uploader_running(program->core.uploader) == 0;
+    if (idle && !program->trimmed)
+        malloc_trim(0);
+    program->trimmed = idle;
+}
+
 static void on_notify(struct timer *timer)
 {
     struct program *program = container_of(timer, struct program, notify);
+    trim_when_idle(program);
     char text[256];
     int64_t watchdog = notify_watchdog_ms();
     health_line(program->health, text, sizeof text);

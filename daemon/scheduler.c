@@ -284,6 +284,8 @@ static void on_ticked(struct queue_op *op)
         scheduler->ticked_at = loop_now(core->loop);
         scheduler->figures.live_daemons = op->live_daemons;
         scheduler->figures.inbox = op->inbox;
+        if (op->seq < scheduler->figures.seq)
+            core->lost_writes(core);
         scheduler->figures.seq = op->seq;
         aep_set_fleet(core->aep, (int)(op->live_daemons > 0 ? op->live_daemons : 1));
         if (op->inbox > 0 && !scheduler->draining)

@@ -38,7 +38,9 @@ struct startup {
 
 static void on_up(void *owner);
 static void on_down(void *owner, const struct fault *fault);
+static void register_all(struct startup *startup);
 static void register_next(struct startup *startup);
+static void on_lost_writes(struct core *core);
 static void on_registered(struct queue_op *op);
 static void start_probe(struct timer *timer);
 static void on_probed(struct s3_probe *probe);
@@ -51,6 +53,8 @@ enum err startup_new(struct core *core, const struct secret *password,
     struct startup *startup = mem_alloc(sizeof *startup);
     startup->core = core;
     startup->refuse = refuse;
+    core->startup = startup;
+    core->lost_writes = on_lost_writes;
     fault_set(&startup->redis, ERR_REDIS_LOST, "not connected yet");
     fault_set(&startup->store, ERR_CONNECT, "not probed yet");
     struct queue_options options = {
@@ -119,10 +123,17 @@ static void on_up(void *owner)
     struct startup *startup = owner;
     log_event(LOG_INFO, "redis", "connected as %s", queue_owner_name(startup->core->queue));
     startup->was_up = true;
-    startup->dataset = 0;
-    startup->tail_next = false;
-    queue_cancel(&startup->op);
-    register_next(startup);
+    register_all(startup);
+}
+
+/*
+ * The queue's counter went down: a failover, a restored backup or FLUSHALL took tasks away. What
+ * we hold is fenced at the next beat; the tails are made anew and find again what is missing.
+ */
+static void on_lost_writes(struct core *core)
+{
+    log_event(LOG_ERROR, "redis", "acknowledged writes are gone; datasets are registered anew");
+    register_all(core->startup);
 }
 
 static void on_down(void *owner, const struct fault *fault)
@@ -136,6 +147,16 @@ static void on_down(void *owner, const struct fault *fault)
         startup->refuse(startup->core, fault);
     else if (news)
         log_event(LOG_ERROR, "redis", "error=%s: %s", err_name(fault->code), fault->text);
+}
+
+static void register_all(struct startup *startup)
+{
+    struct core *core = startup->core;
+    tail_memory_forget(core->tail_memory, core->settings->datasets);
+    startup->dataset = 0;
+    startup->tail_next = false;
+    queue_cancel(&startup->op);
+    register_next(startup);
 }
 
 static void register_next(struct startup *startup)

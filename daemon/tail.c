@@ -53,6 +53,12 @@ void tail_memory_free(struct tail_memory *memory, size_t datasets)
     mem_free(memory);
 }
 
+void tail_memory_forget(struct tail_memory *memory, size_t datasets)
+{
+    for (size_t i = 0; i < datasets; i++)
+        memory[i].count = 0;
+}
+
 void tail_submit(struct core *core, struct queue_op *op, size_t dataset)
 {
     const struct dataset_settings *settings = &core->settings->dataset[dataset];
@@ -152,18 +158,24 @@ static bool known(const struct tail *tail, uint64_t hash)
     return false;
 }
 
-/* Notes the page's ids; true if all of them, up to the newest one, were there last time too. */
-static bool unchanged(struct tail *tail, const struct walk *walk)
+/*
+ * Notes the page's ids and moves those that were not there last time to its front; returns how
+ * many. `ret_end`: the page ends where the last walk ended.
+ */
+static size_t sift(struct tail *tail, struct walk *walk, bool *ret_end)
 {
-    bool all = true;
-    uint64_t last = 0;
+    const struct tail_memory *memory = tail->memory;
+    size_t fresh = 0;
+    uint64_t hash = 0;
     for (size_t i = 0; i < walk->count; i++) {
-        last = hash_id(walk->batches[i].id);
-        all = all && known(tail, last);
+        hash = hash_id(walk->batches[i].id);
         tail->seen = mem_grow(tail->seen, tail->seen_count + 1, sizeof *tail->seen);
-        tail->seen[tail->seen_count++] = last;
+        tail->seen[tail->seen_count++] = hash;
+        if (!known(tail, hash))
+            walk->batches[fresh++] = walk->batches[i];
     }
-    return all && tail->memory->count && tail->memory->known[tail->memory->count - 1] == last;
+    *ret_end = memory->count && memory->known[memory->count - 1] == hash;
+    return fresh;
 }
 
 static void fan(struct tail *tail, int64_t watermark, const struct discovered *found)
@@ -182,16 +194,21 @@ static void fan(struct tail *tail, int64_t watermark, const struct discovered *f
 static void on_page(struct walk *walk)
 {
     struct tail *tail = container_of(walk, struct tail, walk);
-    if (unchanged(tail, walk)) {
-        walk->to = walk->at; /* nothing new up to the end of the last walk: stop here */
-        rest(tail);
+    struct discovered found;
+    bool end;
+    size_t fresh = sift(tail, walk, &end);
+    if (fresh == 0 && end) {
+        rest(tail); /* as it was: one call was enough to know */
         return;
     }
-    struct discovered found;
-    discover_children(walk->batches, walk->count, tail->dataset->id, QUEUE_LIVE, &found);
+    if (fresh == 0) {
+        walk_next(walk);
+        return;
+    }
+    discover_children(walk->batches, fresh, tail->dataset->id, QUEUE_LIVE, &found);
     tail->found += found.count;
     tail->task.core->metrics.batches_discovered += (int64_t)found.count;
-    fan(tail, walk->batches[walk->count - 1].created, &found);
+    fan(tail, walk->batches[fresh - 1].created, &found);
     discover_free(&found);
 }
 
@@ -231,7 +248,7 @@ static void on_walked(struct walk *walk)
 
 static void rest(struct tail *tail)
 {
-    tail->memory->watermark_ms = tail->watermark;
+    tail->memory->watermark_ms = tail->walk.to; /* all before it is known */
     tail->memory->polled_at = loop_now(tail->task.core->loop);
     if (tail->found)
         log_event(LOG_DEBUG, tail->task.lease->id, "seen=%zu watermark=%" PRId64, tail->found,

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "lib/base/digest.h"
+#include "lib/base/streak.h"
 
 #define PULSE_MS 500
 
@@ -34,6 +35,7 @@ struct uploader {
     struct uploader_worker *worker;
     int workers;
     size_t running;
+    struct streak streak;
 };
 
 static void *run_worker(void *arg);
@@ -99,6 +101,11 @@ void uploader_start(struct uploader *uploader, struct upload *upload)
 size_t uploader_running(const struct uploader *uploader)
 {
     return uploader->running;
+}
+
+const struct fault *uploader_fault(const struct uploader *uploader)
+{
+    return &uploader->streak.fault;
 }
 
 int64_t uploader_silence_ms(struct uploader *uploader)
@@ -170,5 +177,6 @@ static void on_result(void *owner, struct mail *mail)
     struct upload *upload = container_of(mail, struct upload, mail);
     uploader->running--;
     upload->worker->running--;
+    streak_note(&uploader->streak, &upload->call.fault);
     upload->done(upload);
 }

@@ -32,6 +32,9 @@ void uploader_free(struct uploader *uploader);
 void uploader_start(struct uploader *uploader, struct upload *upload);
 size_t uploader_running(const struct uploader *uploader);
 
+/* For the health check: OK, or what the store has answered several times in a row. */
+const struct fault *uploader_fault(const struct uploader *uploader);
+
 /* Milliseconds since the slowest worker last turned its loop: the watchdog's question. */
 int64_t uploader_silence_ms(struct uploader *uploader);
 

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "lib/aep/ims.h"
+#include "lib/base/streak.h"
 
 #define URL_MAX (16 * 1024)
 
@@ -36,6 +37,7 @@ struct aep {
     struct ims_waiter waiter; /* for all tokenless calls */
     struct wall server_time;
     struct mono server_time_at; /* 0: no Date seen yet */
+    struct streak streak;
 };
 
 static const char *const service_name[AEP_SERVICES] = {
@@ -203,6 +205,11 @@ static void learn_time(struct aep *aep, const struct http_req *req)
     aep->server_time_at = loop_now(aep->loop);
 }
 
+const struct fault *aep_fault(const struct aep *aep)
+{
+    return &aep->streak.fault;
+}
+
 const struct fault *aep_auth_fault(const struct aep *aep)
 {
     static const struct fault none = { .code = OK };
@@ -327,6 +334,7 @@ static void on_http_done(struct http_req *req)
     }
     learn_time(call->aep, req);
     judge(call);
+    streak_note(&call->aep->streak, &call->fault);
     leave_room(call, verdict(req));
     if (call->fault.code == ERR_AUTH)
         ims_reject(call->aep->ims, call->token.text);

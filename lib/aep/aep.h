@@ -47,7 +47,9 @@ void aep_set_fleet(struct aep *aep, int live_daemons);
 /* Server time: the last Date header seen, advanced by our monotonic clock; else our own. */
 struct wall aep_now(const struct aep *aep);
 
-/* State of authentication for the health check: OK, or why there is no token. */
+/* For the health check: OK, or what has failed several times in a row. */
+const struct fault *aep_fault(const struct aep *aep);
+/* The same of authentication: OK, or why there is no token. */
 const struct fault *aep_auth_fault(const struct aep *aep);
 int64_t aep_token_expires_in_ms(const struct aep *aep); /* 0 = none */
 

@@ -99,5 +99,5 @@ enum err queue_library_fault(const struct fault *refused, struct fault *fault)
     return fault_set(
         fault, ERR_REDIS_LIBRARY,
         "the queue's library is missing or old in Redis, and this user may not load "
-        "it; run: sluicectl queue install");
+        "it; as a user who may: redis-cli -x FUNCTION LOAD REPLACE < lib/queue/queue.lua");
 }

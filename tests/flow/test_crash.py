@@ -4,6 +4,7 @@ import random
 import signal
 import time
 
+from ground import now_ms
 from test_tail import committed, drained
 from world import wait_until
 
@@ -113,6 +114,22 @@ def test_redis_lost_wholly(world, sim, sluiced, redis, judge):
     daemon.start()
     wait_until(lambda: daemon.metric("sluice_batches_known_total") == 5, 30, "manifests found")
     assert sim.counters()["bytes"] == 0
+    judge()
+
+
+def test_redis_flushed_under_the_daemon(world, sim, sluiced, redis, judge):
+    """FLUSHALL on a live connection: noticed, everything is found again, work goes on."""
+    data = world.dataset()
+    for number in range(3):
+        data.batch([1000 + number])
+    daemon = sluiced()
+    daemon.start()
+    committed(daemon, 3)
+    drained(daemon, redis)
+    redis.command("FLUSHALL")
+    wait_until(lambda: daemon.metric("sluice_batches_known_total") == 3, 20, "manifests found")
+    sim.add(data.batch([4000], created=now_ms()))
+    committed(daemon, 4)
     judge()
 
 
