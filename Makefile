@@ -5,6 +5,7 @@
 # make test    all of that, plain and under the sanitizers
 # make demo    a minute of it without an Adobe account
 # make bench   speed and memory beside its peers, as a table
+# make fuzz-smoke   each parser of foreign bytes for a few seconds (FUZZ_SECONDS)
 # make lint    format, layers, sizes, scripts, all warnings of gcc and clang
 #
 # make flow FLOW='tests/flow/test_tail.py -k late'   some of them
@@ -50,13 +51,16 @@ MAIN_SRC  := daemon/main.c
 PARTS_SRC := $(wildcard lib/*/*.c) $(filter-out $(MAIN_SRC),$(wildcard daemon/*.c))
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)
 RIG_SRC   := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
+FUZZ_SRC  := $(wildcard tests/fuzz/*.c)
 
 MAIN_OBJ  := $(MAIN_SRC:%.c=$(BUILD)/%.o)
 PARTS_OBJ := $(PARTS_SRC:%.c=$(BUILD)/%.o)
 UNIT_OBJ  := $(UNIT_SRC:%.c=$(BUILD)/%.o)
 RIG_OBJ   := $(RIG_SRC:%.c=$(BUILD)/%.o)
+FUZZ_OBJ  := $(FUZZ_SRC:%.c=$(BUILD)/%.o)
 UNIT_BIN  := $(UNIT_OBJ:.o=)
-ALL_OBJ   := $(MAIN_OBJ) $(PARTS_OBJ) $(UNIT_OBJ) $(RIG_OBJ)
+FUZZ_BIN  := $(filter-out %/fuzz,$(FUZZ_OBJ:.o=))
+ALL_OBJ   := $(MAIN_OBJ) $(PARTS_OBJ) $(UNIT_OBJ) $(RIG_OBJ) $(FUZZ_OBJ)
 
 all: $(BUILD)/sluiced
 objects: $(ALL_OBJ)
@@ -89,6 +93,17 @@ build/deps: scripts/deps
 
 check: $(UNIT_BIN)
 	@printf '%s\n' $^ | xargs -P $(JOBS) -I{} scripts/run-unit {}
+
+$(FUZZ_BIN): %: %.o $(BUILD)/tests/fuzz/fuzz.o $(BUILD)/parts.a
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+fuzz-run: $(FUZZ_BIN)
+	@printf '%s\n' $^ | xargs -P $(JOBS) -I{} tests/fuzz/run {} $(or $(FUZZ_SECONDS),3)
+
+fuzz-smoke:
+	scripts/deps build lint
+	$(MAKE) -j$(JOBS) fuzz-run BUILD=build/fuzz SAN=1 CC=clang \
+	    CFLAGS='-O1 -g -fsanitize=fuzzer-no-link'
 
 flow: $(if $(SLUICED),,$(BUILD)/sluiced)
 	SLUICED=$(abspath $(or $(SLUICED),$(BUILD)/sluiced)) $(PYTEST) $(FLOW)
@@ -130,5 +145,5 @@ clean:
 	rm -rf build
 
 -include $(ALL_OBJ:.o=.d)
-.PHONY: all objects check flow test demo bench lint clean
+.PHONY: all objects check flow fuzz-run fuzz-smoke test demo bench lint clean
 .DELETE_ON_ERROR:

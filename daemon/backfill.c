@@ -74,8 +74,9 @@ static void step_job(struct deferred *work)
     for (; count < WINDOWS_PER_FAN && job->at < job->to; count++) {
         int64_t end = job->at + core->settings->queue.window_ms;
         end = end < job->to ? end : job->to;
-        text[count][0] =
-            mem_print("w/%s/%" PRId64, job->task.lease->id + strlen("j/"), job->at);
+        /* Both ends: a window of another size must not pass for one that is known. */
+        text[count][0] = mem_print("w/%s/%" PRId64 "-%" PRId64,
+                                   job->task.lease->id + strlen("j/"), job->at, end);
         text[count][1] = mem_print("%" PRId64, job->at);
         text[count][2] = mem_print("%" PRId64, end);
         field[count][0] = (struct queue_field){ "from", text[count][1] };

@@ -5,7 +5,7 @@
  *
  *   LOOK ─ readable? ─▶ CHECK ─ no manifest yet? ─▶ LIST ──fan──▶ file tasks, sealed
  *    │ open: back to the queue, look again later
- *    └ never readable, or nothing for the lake: SKIP ──▶ sealed without children
+ *    └ never readable, or nothing for the lake: SKIP ──save why──▶ sealed without children
  *
  * A batch in the queue can be listed any number of times: its children have ids made of what they
  * are, so the queue knows those that it has.
@@ -26,6 +26,9 @@
 
 #define FILES_PER_FAN  50
 #define ROOM_WAIT_MS   500
+#define ROOM_WAITS_MAX 10 /* in a row; then the slot is left to others */
+#define ROOM_REST_MS   5000
+#define LOOKS_MISSING  3 /* a batch that is not found so often does not exist */
 #define LOOK_MIN_MS    1000LL
 #define LOOK_MAX_MS    600000LL
 #define STALLED_MIN_MS 600000LL
@@ -40,11 +43,13 @@ struct batch {
     const char *id; /* AEP's, inside the task's id */
     char *manifest_key;
     const char *skip; /* why nothing is copied */
+    int64_t records;  /* that Catalog speaks of */
     struct catalog_list look;
     struct batch_list list;
     char offset[24];
     bool fanning, sealing, wants_room;
     struct timer room;
+    int room_waits; /* in a row */
     struct queue_op op, save;
     struct upload upload;
     size_t files; /* handed on so far */
@@ -94,6 +99,7 @@ static struct task *batch_start(struct core *core, struct queue_task *lease)
     batch->dataset = settings_dataset(core->settings, lease->dataset);
     batch->id = strrchr(lease->id, '/') + 1;
     batch->skip = "sub-batch";
+    batch->records = queue_task_int(lease, "records", 0);
     batch->phase = first_phase(batch);
     snprintf(batch->offset, sizeof batch->offset, "%s", lease->offset);
     loop_defer(core->loop, &batch->step);
@@ -197,10 +203,13 @@ static int64_t look_delay(const struct batch *batch, enum batch_state state, int
 static void look_again(struct batch *batch, enum batch_state state, const char *status)
 {
     int64_t looks = queue_task_int(batch->task.lease, "looks", 0);
-    char next[24];
+    char next[24], records[24];
     snprintf(next, sizeof next, "%" PRId64, looks + 1);
-    struct queue_field field[] = { { "status_aep", status }, { "looks", next } };
-    task_rest(&batch->task, look_delay(batch, state, looks), field, 2);
+    snprintf(records, sizeof records, "%" PRId64, batch->records);
+    struct queue_field field[] = { { "status_aep", status },
+                                   { "looks", next },
+                                   { "records", records } };
+    task_rest(&batch->task, look_delay(batch, state, looks), field, 3);
 }
 
 static void on_look(struct catalog_list *look)
@@ -208,13 +217,16 @@ static void on_look(struct catalog_list *look)
     struct batch *batch = container_of(look, struct batch, look);
     struct fault fault = look->fault;
     const struct batch_info *info = look->batches;
-    if (fault.code == ERR_NOT_FOUND) {
+    if (fault.code == ERR_NOT_FOUND && batch->task.lease->attempts >= LOOKS_MISSING) {
         skip(batch, "deleted");
-    } else if (fault.code || look->count != 1) {
-        if (!fault.code)
-            fault_set(&fault, ERR_BAD_RESPONSE, "%zu batches instead of one", look->count);
+        return;
+    }
+    if (fault.code) {
         task_fail(&batch->task, &fault);
-    } else if (info->class == BATCH_SUB) {
+        return;
+    }
+    batch->records = info->output_records;
+    if (info->class == BATCH_SUB) {
         skip(batch, "sub-batch");
     } else if (info->state == BATCH_READABLE) {
         go(batch, BATCH_CHECK);
@@ -266,9 +278,13 @@ static void on_fanned(struct queue_op *op)
         batch->task.progress(batch->task.core);
         task_sealed(&batch->task);
         return;
-    } else if (op->number <= 0) {
+    } else if (op->number > 0) {
+        batch->room_waits = 0;
+    } else if (batch->room_waits++ < ROOM_WAITS_MAX) {
         batch->wants_room = true;
         timer_set_in(batch->task.core->loop, &batch->room, ROOM_WAIT_MS);
+    } else {
+        batch_list_cancel(&batch->list);
     }
     batch->task.progress(batch->task.core);
     fan_next(&batch->list);
@@ -335,8 +351,7 @@ static void fan_files(struct batch *batch, size_t count, bool sealed)
 /* A readable batch with records but without files is listed too early: come back. */
 static bool listed_too_early(const struct batch *batch)
 {
-    return batch->files == 0 && batch->list.count == 0 &&
-           queue_task_int(batch->task.lease, "records", 0) > 0;
+    return batch->files == 0 && batch->list.count == 0 && batch->records > 0;
 }
 
 /* Nothing more is handed on: the task ends as soon as no listing runs. */
@@ -344,7 +359,9 @@ static void end_listing(struct batch *batch)
 {
     if (!batch->list.complete)
         return;
-    if (batch->list.fault.code)
+    if (batch->room_waits > ROOM_WAITS_MAX && !batch->task.cancelled)
+        task_rest(&batch->task, ROOM_REST_MS, NULL, 0);
+    else if (batch->list.fault.code)
         task_fail(&batch->task, &batch->list.fault);
     else
         task_stop(&batch->task);
@@ -355,7 +372,7 @@ static void fan_next(struct batch_list *list)
     struct batch *batch = container_of(list, struct batch, list);
     if (batch->fanning || batch->wants_room || batch->task.ending)
         return;
-    if (list->fault.code || batch->task.cancelled)
+    if (list->fault.code || batch->task.cancelled || batch->room_waits > ROOM_WAITS_MAX)
         end_listing(batch);
     else if (list->complete && listed_too_early(batch))
         look_again(batch, BATCH_OPEN, "success");
@@ -365,25 +382,56 @@ static void fan_next(struct batch_list *list)
         fan_files(batch, list->count < FILES_PER_FAN ? list->count : FILES_PER_FAN, false);
 }
 
-static void start_list(struct batch *batch)
+static void list_files(struct batch *batch)
 {
     batch->list =
         (struct batch_list){ .core = batch->task.core, .batch = batch->id, .ready = fan_next };
     batch_list_start(&batch->list);
 }
 
+static void on_unskipped(struct queue_op *op)
+{
+    struct batch *batch = container_of(op, struct batch, save);
+    if (op->fault.code)
+        task_queue_fault(&batch->task, &op->fault);
+    else if (batch->task.cancelled)
+        task_stop(&batch->task);
+    else
+        list_files(batch);
+}
+
+static void save_skip(struct batch *batch, const char *why, void (*done)(struct queue_op *op))
+{
+    struct queue_field field[] = { { "skip", why } };
+    batch->save.done = done;
+    queue_save(batch->task.core->queue, &batch->save, batch->task.lease, field, 1);
+}
+
+/* An earlier look may have ended with a skip that was not carried out. */
+static void start_list(struct batch *batch)
+{
+    const char *skip = queue_task_get(batch->task.lease, "skip");
+    if (skip && *skip)
+        save_skip(batch, "", on_unskipped);
+    else
+        list_files(batch);
+}
+
 /* ---- nothing to copy */
 
-static void on_saved(struct queue_op *op)
+/* Sealed only now: the commit must find the reason, or it would write an empty manifest. */
+static void on_skipped(struct queue_op *op)
 {
-    (void)op; /* if it was fenced, the sealing behind it is too */
+    struct batch *batch = container_of(op, struct batch, save);
+    if (op->fault.code) {
+        task_queue_fault(&batch->task, &op->fault);
+        return;
+    }
+    batch->list.complete = true;
+    fan(batch, NULL, 0, true);
 }
 
 static void start_skip(struct batch *batch)
 {
-    struct queue_field field[] = { { "skip", batch->skip } };
-    batch->save.done = on_saved;
-    queue_save(batch->task.core->queue, &batch->save, batch->task.lease, field, 1);
-    batch->list.complete = true;
-    fan(batch, NULL, 0, true);
+    save_skip(batch, batch->skip, on_skipped);
 }

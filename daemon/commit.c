@@ -2,8 +2,10 @@
 /*
  * Commits a batch whose files are all in S3.
  *
- *   ROWS ──▶ PUT manifest, create-only ──▶ done
- *               └ exists ──▶ COMPARE ─ same bytes? ──▶ done
+ *   ROWS ──▶ still ours? ──▶ PUT manifest, create-only ──▶ done
+ *                               └ exists ──▶ COMPARE ─ same bytes? ──▶ done
+ *
+ * Rows vanish when a batch ends. If it was still ours after they were read, they were all of them.
  *
  * A batch that had nothing to copy is only reported.
  */
@@ -25,7 +27,7 @@ struct commit {
     struct task task;
     const struct dataset_settings *dataset;
     char *manifest_key;
-    struct queue_op op;
+    struct queue_op op, save;
     struct upload upload;
     struct buf manifest;
     size_t files;
@@ -35,6 +37,7 @@ struct commit {
 
 static void begin_commit(struct deferred *work);
 static void start_rows(struct commit *commit);
+static void start_save(struct commit *commit);
 static void start_put(struct commit *commit);
 static void start_compare(struct commit *commit);
 
@@ -76,6 +79,8 @@ static void commit_free(struct task *task)
     loop_undefer(task->core->loop, &commit->begin);
     queue_cancel(&commit->op);
     queue_op_release(&commit->op);
+    queue_cancel(&commit->save);
+    queue_op_release(&commit->save);
     s3_call_release(&commit->upload.call);
     buf_release(&commit->manifest);
     mem_free(commit->manifest_key);
@@ -163,13 +168,31 @@ static void on_rows(struct queue_op *op)
     if (err)
         task_fail(&commit->task, &fault);
     else
+        start_save(commit);
+}
+
+static void on_saved(struct queue_op *op)
+{
+    struct commit *commit = container_of(op, struct commit, save);
+    if (op->fault.code)
+        task_queue_fault(&commit->task, &op->fault);
+    else
         start_put(commit);
+}
+
+static void start_save(struct commit *commit)
+{
+    char files[24];
+    snprintf(files, sizeof files, "%zu", commit->files);
+    struct queue_field field[] = { { "files", files } };
+    commit->save.done = on_saved;
+    queue_save(commit->task.core->queue, &commit->save, commit->task.lease, field, 1);
 }
 
 static void start_rows(struct commit *commit)
 {
     const char *why = queue_task_get(commit->task.lease, "skip");
-    if (why) {
+    if (why && *why) {
         complete_skipped(commit, why);
         return;
     }

@@ -17,6 +17,7 @@
 
 #include "daemon/file_plan.h"
 #include "daemon/manifest.h"
+#include "daemon/relook.h"
 #include "daemon/resume.h"
 #include "daemon/task.h"
 #include "daemon/transfer.h"
@@ -108,6 +109,8 @@ static enum file_state first_state(struct file *file)
 
 static struct task *file_start(struct core *core, struct queue_task *lease)
 {
+    if (relook_needed(lease))
+        return relook_kind.start(core, lease);
     struct file *file = mem_alloc(sizeof *file);
     task_init(&file->task, core, lease, &file_kind);
     file->step.run = step_file;
@@ -161,24 +164,30 @@ static void enter(struct file *file, enum file_state state)
 /* Ends the file with its fault; a fault that spoils the upload makes the next try begin anew. */
 static void end_badly(struct file *file)
 {
-    if (err_action(file->fault.code) == ACT_RESTART && file->upload_id[0] && !file->task.lost)
-        enter(file, FILE_CLEAR);
-    else
+    bool spoilt = err_action(file->fault.code) == ACT_RESTART && file->upload_id[0];
+    if (!spoilt || file->task.lost) {
         task_fail(&file->task, &file->fault);
+        return;
+    }
+    enter(file, FILE_CLEAR);
+    loop_defer(file->task.core->loop, &file->step);
 }
 
+/* A file that ends may be freed at once: nothing follows after that. */
 static void step_file(struct deferred *work)
 {
     struct file *file = container_of(work, struct file, step);
     struct task *task = &file->task;
-    if (task->ending)
-        return;
-    if (!file->entered && file->fault.code && file->state != FILE_CLEAR)
-        end_badly(file);
-    else if (!file->entered && task->cancelled && file->state != FILE_REPORT)
-        task_stop(task);
     if (task->ending || file->entered)
         return;
+    if (file->fault.code && file->state != FILE_CLEAR) {
+        end_badly(file);
+        return;
+    }
+    if (task->cancelled && file->state != FILE_REPORT) {
+        task_stop(task);
+        return;
+    }
     file->entered = true;
     row[file->state].start(file);
 }

@@ -19,8 +19,8 @@ void inbox_look(struct inbox *inbox); /* works until the list is empty */
 #define INBOX_MAX   4096
 
 /*
- * Splits an element into words: the verb first, then its arguments in order. Words point into
- * `storage`. ERR_ARGUMENT with the reason for the operator. Pure.
+ * Splits an element into words: the verb first, then its arguments in order. A 0 byte follows
+ * `raw`. Words point into `storage`. ERR_ARGUMENT with the reason for the operator. Pure.
  */
 enum err inbox_parse(const char *raw, size_t len, struct buf *storage,
                      const char *word[INBOX_WORDS], size_t *ret_words,

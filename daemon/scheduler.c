@@ -11,11 +11,13 @@
 #include "daemon/inbox.h"
 #include "daemon/pool.h"
 #include "daemon/task.h"
+#include "daemon/uploader.h"
 #include "lib/base/log.h"
 
 #define TICK_MS       1000
 #define CLAIM_MOST    64
 #define RESERVE_SHARE 4 /* of the slots, kept for the live lane */
+#define STORE_TRY_MS  1000
 #define CLASSES       2
 
 struct claim {
@@ -31,6 +33,8 @@ struct scheduler {
     struct core *core;
     bool begun, draining, ticking, beating;
     struct list running[CLASSES];
+    int64_t reserved;     /* pool bytes that the running files need */
+    struct mono files_at; /* files were claimed */
     struct claim claim[CLASSES][QUEUE_LANES];
     const char **dataset;
     struct deferred pump;
@@ -110,7 +114,7 @@ void scheduler_begin(struct scheduler *scheduler)
     struct loop *loop = scheduler->core->loop;
     scheduler->begun = true;
     timer_set_in(loop, &scheduler->tick, 0);
-    timer_set_in(loop, &scheduler->beat, scheduler->core->settings->queue.lease_ms / 4);
+    timer_set_in(loop, &scheduler->beat, 0); /* after an outage leases are close to their end */
     loop_defer(loop, &scheduler->pump);
 }
 
@@ -152,20 +156,36 @@ static int64_t slots(const struct scheduler *scheduler, const struct claim *clai
     return all - (int64_t)scheduler->running[claim->class].count;
 }
 
-/* How many tasks could start now; for files also by window and buffers. */
+/* While the store fails, files are read from the source in vain: only one a second tries. */
+static int64_t tries_of_store(const struct scheduler *scheduler)
+{
+    struct mono now = loop_now(scheduler->core->loop);
+    bool due = mono_due(mono_after_ms(scheduler->files_at, STORE_TRY_MS), now);
+    return due && scheduler->running[QUEUE_FILES].count == 0;
+}
+
+/* Twice the pool may be promised: half of the files wait for buffers while others use them. */
+static int64_t unreserved(const struct scheduler *scheduler, enum queue_lane lane)
+{
+    int64_t all = 2 * (int64_t)pool_size(scheduler->core->pool);
+    if (lane == QUEUE_BACKFILL)
+        all -= all / RESERVE_SHARE;
+    return all - scheduler->reserved;
+}
+
+/* How many tasks could start now; for files also by window, buffers and the state of the store. */
 static int64_t room_for(const struct scheduler *scheduler, const struct claim *claim,
                         int64_t *ret_bytes)
 {
     struct core *core = scheduler->core;
     int64_t room = slots(scheduler, claim);
-    if (claim->class == QUEUE_CONTROL)
+    if (claim->class == QUEUE_CONTROL || room <= 0)
         return room;
-    int64_t bytes = (int64_t)pool_room(core->pool);
-    if (claim->lane == QUEUE_BACKFILL)
-        bytes -= (int64_t)pool_size(core->pool) / RESERVE_SHARE;
+    if (uploader_fault(core->uploader)->code)
+        room = tries_of_store(scheduler);
+    int64_t bytes = *ret_bytes = unreserved(scheduler, claim->lane);
     struct ratelimit *limit = aep_limit(core->aep, AEP_CONTENT);
     int window = ratelimit_room(limit, loop_now(core->loop));
-    *ret_bytes = bytes;
     return bytes < POOL_BLOCK ? 0 : room < window ? room : window;
 }
 
@@ -211,12 +231,24 @@ static void on_wake(struct timer *timer)
                &container_of(timer, struct scheduler, wake)->pump);
 }
 
+/* A file needs one part in memory; more lanes of a huge one only take what nobody waits for. */
+static int64_t needs(const struct scheduler *scheduler, const struct queue_task *lease)
+{
+    int64_t part = scheduler->core->settings->transfer.part_bytes;
+    int64_t length = queue_task_int(lease, "length", 0);
+    if (lease->kind != QUEUE_FILE || length < 0)
+        return 0;
+    return (int64_t)pool_cost((size_t)(length < part ? length : part));
+}
+
 static void start_task(struct scheduler *scheduler, enum queue_class class,
                        struct queue_task *lease)
 {
     struct core *core = scheduler->core;
     struct task *task = kind[lease->kind]->start(core, lease);
     task->ended = on_ended;
+    task->reserved = needs(scheduler, lease);
+    scheduler->reserved += task->reserved;
     task->progress = scheduler_nudge;
     task->lease_until = mono_after_ms(loop_now(core->loop), core->settings->queue.lease_ms);
     list_push(&scheduler->running[class], &task->node);
@@ -227,6 +259,17 @@ static void start_task(struct scheduler *scheduler, enum queue_class class,
     }
 }
 
+/* A claim on its way may still bring tasks, which have to be given back. */
+static bool all_ended(const struct scheduler *scheduler)
+{
+    size_t left =
+        scheduler->running[QUEUE_CONTROL].count + scheduler->running[QUEUE_FILES].count;
+    for (int class = 0; class < CLASSES; class ++)
+        for (int lane = 0; lane < QUEUE_LANES; lane++)
+            left += scheduler->claim[class][lane].asking;
+    return left == 0;
+}
+
 static void on_claimed(struct queue_op *op)
 {
     struct claim *claim = container_of(op, struct claim, op);
@@ -235,27 +278,31 @@ static void on_claimed(struct queue_op *op)
     claim->asking = false;
     if (op->tasks == 0)
         claim->again_at = mono_after_ms(now, scheduler->core->settings->queue.claim_poll_ms);
+    else if (claim->class == QUEUE_FILES)
+        scheduler->files_at = now;
     for (size_t i = 0; i < op->tasks; i++) {
         start_task(scheduler, claim->class, op->task[i]);
         op->task[i] = NULL;
     }
     queue_op_release(op);
     loop_defer(scheduler->core->loop, &scheduler->pump);
+    if (scheduler->draining && all_ended(scheduler))
+        scheduler->drained(scheduler->core);
 }
 
 static void on_ended(struct task *task)
 {
     struct scheduler *scheduler = task->core->scheduler;
-    enum queue_class class = task->kind == &file_kind ? QUEUE_FILES : QUEUE_CONTROL;
+    enum queue_class class = task->lease->kind == QUEUE_FILE ? QUEUE_FILES : QUEUE_CONTROL;
     for (size_t i = 0; i < scheduler->beaten_count; i++)
         if (scheduler->beaten[i] == task)
             scheduler->beaten[i] = NULL;
     list_remove(&scheduler->running[class], &task->node);
+    scheduler->reserved -= task->reserved;
     task->kind->free(task);
     if (!scheduler->draining)
         scheduler_nudge(scheduler->core);
-    else if (scheduler->running[QUEUE_CONTROL].count + scheduler->running[QUEUE_FILES].count ==
-             0)
+    else if (all_ended(scheduler))
         scheduler->drained(scheduler->core);
 }
 
@@ -390,7 +437,7 @@ void scheduler_drain(struct scheduler *scheduler, void (*drained)(struct core *c
 {
     scheduler->draining = true;
     scheduler->drained = drained;
-    if (scheduler->running[QUEUE_CONTROL].count + scheduler->running[QUEUE_FILES].count == 0) {
+    if (all_ended(scheduler)) {
         drained(scheduler->core);
         return;
     }

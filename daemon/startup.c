@@ -151,8 +151,6 @@ static void on_down(void *owner, const struct fault *fault)
 
 static void register_all(struct startup *startup)
 {
-    struct core *core = startup->core;
-    tail_memory_forget(core->tail_memory, core->settings->datasets);
     startup->dataset = 0;
     startup->tail_next = false;
     queue_cancel(&startup->op);

@@ -7,7 +7,8 @@
  *   end of the walk: watermark to where it ended, back to the queue until the next poll
  *
  * Batches of every status are queued: a batch that is not readable yet waits as its own task. The
- * watermark is about discovery only. The overlap finds batches that were listed late.
+ * watermark is about discovery only. The overlap finds batches that were listed late. A poll that
+ * finds only what the last walk had found, to its last batch, goes no further.
  */
 #include "daemon/tail.h"
 
@@ -21,6 +22,8 @@
 #include "daemon/walk.h"
 #include "lib/base/log.h"
 
+#define SHORT_POLLS 9 /* in a row, which end at the last batch known */
+
 struct tail {
     struct task task;
     const struct dataset_settings *dataset;
@@ -30,6 +33,7 @@ struct tail {
     uint64_t *seen;
     size_t seen_count;
     size_t found;
+    bool remembers; /* the queue still has what `memory` says */
     struct walk walk;
     struct queue_op fan;
     struct deferred begin;
@@ -53,18 +57,12 @@ void tail_memory_free(struct tail_memory *memory, size_t datasets)
     mem_free(memory);
 }
 
-void tail_memory_forget(struct tail_memory *memory, size_t datasets)
-{
-    for (size_t i = 0; i < datasets; i++)
-        memory[i].count = 0;
-}
-
 void tail_submit(struct core *core, struct queue_op *op, size_t dataset)
 {
     const struct dataset_settings *settings = &core->settings->dataset[dataset];
-    int64_t start = settings->start_ms;
-    if (start < 0)
-        start = aep_now(core->aep).ms - core->settings->aep.overlap_ms;
+    int64_t start = settings->start_ms, reached = core->tail_memory[dataset].cursor;
+    if (start < 0) /* from now on; if Redis has lost the tail, from where it was */
+        start = (reached ? reached : aep_now(core->aep).ms) - core->settings->aep.overlap_ms;
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, start > 0 ? start : 1);
     char *id = mem_print("tail/%s", settings->id);
@@ -132,6 +130,7 @@ static void on_begin(struct deferred *work)
     tail->memory = &core->tail_memory[tail->dataset - core->settings->dataset];
     snprintf(tail->offset, sizeof tail->offset, "%s", lease->offset);
     tail->watermark = strtoll(tail->offset, NULL, 10);
+    tail->remembers = tail->memory->count && tail->watermark >= tail->memory->cursor;
     int64_t from = tail->watermark - core->settings->aep.overlap_ms;
     int64_t start = queue_task_int(lease, "start", 1);
     tail->walk.dataset = tail->dataset->id;
@@ -152,19 +151,30 @@ static uint64_t hash_id(const char *id)
 
 static bool known(const struct tail *tail, uint64_t hash)
 {
-    for (size_t i = 0; i < tail->memory->count; i++)
+    for (size_t i = 0; tail->remembers && i < tail->memory->count; i++)
         if (tail->memory->known[i] == hash)
             return true;
     return false;
 }
 
 /*
- * Notes the page's ids and moves those that were not there last time to its front; returns how
- * many. `ret_end`: the page ends where the last walk ended.
+ * Whether a page without anything new, which ends with `last`, is the end. A full page may have
+ * something behind it, and so may a short one, if rarely: sometimes the walk goes on to the end.
  */
-static size_t sift(struct tail *tail, struct walk *walk, bool *ret_end)
+static bool stops_at(struct tail *tail, uint64_t last)
 {
-    const struct tail_memory *memory = tail->memory;
+    struct tail_memory *memory = tail->memory;
+    if (!tail->remembers || tail->walk.full || memory->known[memory->count - 1] != last)
+        return false;
+    return memory->short_polls++ < SHORT_POLLS;
+}
+
+/*
+ * Notes the page's ids and moves those that were not there last time to its front; returns how
+ * many, and the last id of the page.
+ */
+static size_t sift(struct tail *tail, struct walk *walk, uint64_t *ret_last)
+{
     size_t fresh = 0;
     uint64_t hash = 0;
     for (size_t i = 0; i < walk->count; i++) {
@@ -174,7 +184,7 @@ static size_t sift(struct tail *tail, struct walk *walk, bool *ret_end)
         if (!known(tail, hash))
             walk->batches[fresh++] = walk->batches[i];
     }
-    *ret_end = memory->count && memory->known[memory->count - 1] == hash;
+    *ret_last = hash;
     return fresh;
 }
 
@@ -195,9 +205,9 @@ static void on_page(struct walk *walk)
 {
     struct tail *tail = container_of(walk, struct tail, walk);
     struct discovered found;
-    bool end;
-    size_t fresh = sift(tail, walk, &end);
-    if (fresh == 0 && end) {
+    uint64_t last;
+    size_t fresh = sift(tail, walk, &last);
+    if (fresh == 0 && stops_at(tail, last)) {
         rest(tail); /* as it was: one call was enough to know */
         return;
     }
@@ -228,6 +238,17 @@ static void on_page_queued(struct queue_op *op)
         rest(tail);
 }
 
+static void learn(struct tail *tail, int64_t cursor)
+{
+    struct tail_memory *memory = tail->memory;
+    mem_free(memory->known);
+    memory->known = tail->seen;
+    memory->count = tail->seen_count;
+    memory->cursor = cursor;
+    memory->short_polls = 0;
+    tail->seen = NULL;
+}
+
 static void on_walked(struct walk *walk)
 {
     struct tail *tail = container_of(walk, struct tail, walk);
@@ -235,10 +256,10 @@ static void on_walked(struct walk *walk)
         task_fail(&tail->task, &walk->fault);
         return;
     }
-    mem_free(tail->memory->known);
-    tail->memory->known = tail->seen;
-    tail->memory->count = tail->seen_count;
-    tail->seen = NULL;
+    /* Our clock may have been wrong before the first answer told Adobe's time. */
+    int64_t now = aep_now(tail->task.core->aep).ms - tail->task.core->settings->aep.settle_ms;
+    walk->to = walk->to < now ? walk->to : now;
+    learn(tail, walk->to > tail->watermark ? walk->to : tail->watermark);
     struct discovered none = { 0 };
     if (walk->to > tail->watermark)
         fan(tail, walk->to, &none);

@@ -12,12 +12,12 @@
 struct tail_memory {
     uint64_t *known;
     size_t count;
+    int64_t cursor;  /* the queue's when `known` was learned; a lower one has forgotten tasks */
+    int short_polls; /* since that walk */
     int64_t watermark_ms; /* every batch created before it has been seen; 0 = not polled yet */
     struct mono polled_at;
 };
 struct tail_memory *tail_memory_new(size_t datasets);
-/* Redis lost tasks: what was known to be queued may not be any more. */
-void tail_memory_forget(struct tail_memory *memory, size_t datasets);
 void tail_memory_free(struct tail_memory *memory, size_t datasets);
 
 /* Makes sure that every configured dataset has its tail in the queue. */

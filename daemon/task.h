@@ -33,8 +33,9 @@ struct task {
     void (*progress)(
         struct core *core); /* the scheduler's doorbell: new work may be claimable */
     struct mono lease_until;
-    bool lost;      /* the lease is gone: end with task_drop */
-    bool cancelled; /* cancel was asked for */
+    int64_t reserved; /* pool bytes; the scheduler's */
+    bool lost;        /* the lease is gone: end with task_drop */
+    bool cancelled;   /* cancel was asked for */
     bool ending;
     struct queue_op end;
 };

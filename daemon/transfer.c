@@ -99,6 +99,8 @@ static void step_transfer(struct deferred *work)
     if (transfer->lanes.count > 0 || transfer->finished)
         return;
     transfer->finished = true;
+    if (transfer->parts->stored == transfer->parts->count)
+        transfer->fault.code = OK; /* the last part was on its way when it was cancelled */
     transfer->done(transfer);
 }
 

@@ -159,6 +159,7 @@ static void on_list(struct catalog_list *list)
         walk_next(walk);
         return;
     }
+    walk->full = rows >= CATALOG_PAGE;
     int64_t last = rows ? walk->batches[rows - 1].created : walk->at;
     drop_known(walk);
     move_on(walk, rows, last);

@@ -24,6 +24,7 @@ struct walk {
     struct fault fault;
     struct batch_info *batches;
     size_t count;
+    bool full; /* the page had as many rows as fit one, known ones included */
     /* private */
     int64_t at;  /* where the next page begins */
     int offset;  /* >= 0: listing the one instant `at` from this offset on */

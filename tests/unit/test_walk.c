@@ -12,6 +12,7 @@
 #define BATCHES_ROW "GET /data/foundation/catalog/batches?dataSet=d1&"
 #define FROM        1000
 #define TO          100000
+#define SETTLED     5 /* requests, then SETTLING ties keep their places */
 
 /* Of batches with the same creation time, from request to request. */
 enum tie_order { STABLE, REVERSING, SETTLING };
@@ -74,7 +75,7 @@ static int64_t tie_rank(const struct catalog *catalog, size_t index)
 {
     if (catalog->order == REVERSING)
         return catalog->requests % 2 ? (int64_t)index : -(int64_t)index;
-    if (catalog->order == SETTLING && catalog->requests < 5)
+    if (catalog->order == SETTLING && catalog->requests < SETTLED)
         return (int64_t)mix(index + 7919 * (uint64_t)catalog->requests);
     return (int64_t)index;
 }
@@ -90,17 +91,18 @@ static int by_created_and_rank(const void *a, const void *b)
 static size_t select_entries(const struct catalog *catalog, const char *request,
                              struct found *found)
 {
-    int64_t instant = number_in(request, "created=", -1), count = 0;
+    int64_t instant = number_in(request, "created=", -1);
     int64_t after = number_in(request, "createdAfter=", -1);
     int64_t before = number_in(request, "createdBefore=", INT64_MAX);
+    size_t count = 0;
     for (size_t i = 0; i < catalog->count; i++) {
         int64_t created = catalog->entry[i].created;
         bool inside = instant >= 0 ? created == instant : created > after && created < before;
         if (inside && !catalog->entry[i].gone)
             found[count++] = (struct found){ i, created, tie_rank(catalog, i) };
     }
-    qsort(found, (size_t)count, sizeof *found, by_created_and_rank);
-    return (size_t)count;
+    qsort(found, count, sizeof *found, by_created_and_rank);
+    return count;
 }
 
 static void write_page(void *owner, const char *request, struct buf *body)
