@@ -367,12 +367,18 @@ static void end_listing(struct batch *batch)
         task_stop(&batch->task);
 }
 
+static bool ends_early(const struct batch *batch)
+{
+    return batch->list.fault.code || batch->task.cancelled ||
+           batch->room_waits > ROOM_WAITS_MAX;
+}
+
 static void fan_next(struct batch_list *list)
 {
     struct batch *batch = container_of(list, struct batch, list);
     if (batch->fanning || batch->wants_room || batch->task.ending)
         return;
-    if (list->fault.code || batch->task.cancelled || batch->room_waits > ROOM_WAITS_MAX)
+    if (ends_early(batch))
         end_listing(batch);
     else if (list->complete && listed_too_early(batch))
         look_again(batch, BATCH_OPEN, "success");

@@ -108,8 +108,11 @@ static void remember_edge(struct walk *walk, int64_t instant)
     }
 }
 
-/* One instant is listed by offset, again and again until a whole pass brings nothing new: among
- * batches of the same instant the order may differ from request to request. */
+/*
+ * One instant is listed by offset, pass after pass, until a whole pass brings nothing new: among
+ * batches of the same instant the order may differ from request to request. If they fill more
+ * than a page, two quiet passes are wanted.
+ */
 static void move_on_instant(struct walk *walk, size_t rows)
 {
     remember_edge(walk, walk->at);
@@ -117,11 +120,11 @@ static void move_on_instant(struct walk *walk, size_t rows)
     walk->fresh = walk->fresh || walk->count > 0;
     if (rows > 0)
         return;
-    if (walk->fresh) {
-        walk->fresh = false;
-        walk->offset = 0;
+    walk->quiet = walk->fresh ? 0 : walk->quiet + 1;
+    walk->fresh = false;
+    walk->offset = 0;
+    if (walk->quiet < (walk->edges > CATALOG_PAGE ? 2 : 1))
         return;
-    }
     clear_edge(walk);
     walk->at++;
     walk->offset = -1;
@@ -136,12 +139,10 @@ static void move_on(struct walk *walk, size_t rows, int64_t last)
         walk->at = walk->to; /* nothing behind `at`: the end */
     } else if (last > walk->at) {
         remember_edge(walk, last);
-    } else if (rows == 1 && walk->count == 0) {
-        walk->at++; /* the one batch of this instant, known already */
     } else {
         /* All at one instant: there may be more of it than fits a page. */
         remember_edge(walk, last);
-        walk->offset = 0;
+        walk->offset = walk->quiet = 0;
         walk->fresh = false;
     }
 }

@@ -29,6 +29,7 @@ struct walk {
     int64_t at;  /* where the next page begins */
     int offset;  /* >= 0: listing the one instant `at` from this offset on */
     bool fresh;  /* this pass over the instant has brought something new */
+    int quiet;   /* passes in a row that did not */
     char **edge; /* ids seen at the instant `at` */
     size_t edges;
     int pages;

@@ -308,7 +308,7 @@ def test_open_batch_listed_too_early(world, sim, sluiced, redis, judge):
     data = world.dataset()
     data.batch([100, 200], status="loading", life=[[1500, "success"]])
     sim.start()
-    sim.arm("list_empty_then_full:calls=2")
+    sim.arm("list_empty_then_full:calls=1")
     daemon = sluiced()
     daemon.start()
     committed(daemon, 1, 30)
@@ -476,30 +476,49 @@ def test_complete_of_a_missing_upload(world, sim, sluiced, redis, bucket, s3_rel
 # ---- the store
 
 
-@pytest.mark.parametrize("status,code", [(403, "AccessDenied"), (507, "InsufficientStorage"),
-                                         (503, "SlowDown")])
-def test_store_refuses_for_a_while(status, code, world, sim, sluiced, s3_relay, redis, judge):
+def refuse_files(relay, status, code):
+    """The store answers writes of files like this."""
+    def refuse(request):
+        if re.match(rb"PUT /\S*part-", request):
+            raise Answer(s3_error(status, code))
+        return request
+
+    relay.up = refuse
+
+
+def test_store_denies_for_a_while(world, sim, sluiced, s3_relay, redis, judge):
     """Everything waits, says so, does not read the source in vain, and recovers."""
     data = world.dataset()
     for number in range(40):
         data.batch([100_000 + number])
     sim.start()
     daemon = sluiced(s3={"endpoint": through(s3_relay)})
-
-    def refuse(request):
-        if re.match(rb"PUT /\S*part-", request):
-            raise Answer(s3_error(status, code))
-        return request
-
-    s3_relay.up = refuse
+    refuse_files(s3_relay, 403, "AccessDenied")
     daemon.start()
-    wait_until(lambda: code in daemon.get("/readyz?verbose")[1], 80, "not ready, with a reason")
+    wait_until(lambda: "AccessDenied" in daemon.get("/readyz?verbose")[1], 20, "says why")
     sim.reset()
-    time.sleep(5)
-    assert sim.counters()["requests"].get("content", 0) < 20
+    time.sleep(3)
+    assert sim.counters()["requests"].get("content", 0) <= 8
     assert daemon.metric("sluice_dead_letters_total") == 0
     s3_relay.up = lambda data: data
-    committed(daemon, 40, 70)
+    committed(daemon, 40, 30)
     wait_until(lambda: daemon.get("/readyz")[0] == 200, 5)
+    drained(daemon, redis)
+    judge()
+
+
+@pytest.mark.parametrize("status,code", [(507, "InsufficientStorage"), (503, "SlowDown")])
+def test_store_fails_for_a_moment(status, code, world, sluiced, s3_relay, redis, judge):
+    """What the store cannot take now it is given again."""
+    data = world.dataset()
+    for number in range(10):
+        data.batch([1000 + number])
+    daemon = sluiced(s3={"endpoint": through(s3_relay)})
+    refuse_files(s3_relay, status, code)
+    daemon.start()
+    wait_until(lambda: daemon.metric("sluice_received_bytes_total") > 5000, 20)
+    time.sleep(1)
+    s3_relay.up = lambda data: data
+    committed(daemon, 10, 30)
     drained(daemon, redis)
     judge()

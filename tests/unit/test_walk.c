@@ -209,14 +209,14 @@ static void simple_walks_need_few_calls(void **state)
         int64_t step;
         int calls;
     } row[] = {
-        { 0, 1, 1 },   /* the end */
-        { 1, 1, 3 },   /* the batch; it alone; the end */
-        { 3, 7, 3 },   /* the same: the last one is looked at again */
-        { 100, 7, 3 }, /* a full page */
-        { 250, 7, 5 }, /* 100, 99 new, 51 new, the last alone, the end */
-        { 2, 0, 5 },   /* both; again; their instant and its end; the end */
-        { 100, 0, 5 }, /* the same */
-        { 101, 0, 9 }, /* the 101st shows up in the instant: one more pass of three */
+        { 0, 1, 1 },    /* the end */
+        { 1, 1, 5 },    /* the batch; it alone; its instant and the end of that; the end */
+        { 3, 7, 5 },    /* the same: the last one is looked at again */
+        { 100, 7, 5 },  /* a full page */
+        { 250, 7, 7 },  /* 100, 99 new, 51 new, the last alone, its instant (2), the end */
+        { 2, 0, 5 },    /* both; again; their instant and its end; the end */
+        { 100, 0, 5 },  /* the same */
+        { 101, 0, 12 }, /* the 101st shows up in the instant: two quiet passes of three */
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         struct walker *walker = walker_new(FROM, TO);
@@ -290,6 +290,7 @@ static void pages_may_be_as_short_as_one_row(void **state)
     walker->catalog.page_min = walker->catalog.page_max = 1;
     catalog_add(&walker->catalog, 10, FROM, 1);
     catalog_add(&walker->catalog, 10, 3000, 500);
+    catalog_add(&walker->catalog, 5, 9000, 0); /* and several of one instant */
     walker_run(walker);
     assert_complete(walker);
     walker_free(walker);
