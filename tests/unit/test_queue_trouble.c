@@ -117,7 +117,7 @@ static void test_a_user_that_may_not_load_is_told_whom_to_ask(void **state)
                (struct queue_options){ .redis = { .user = "worker", .password = &password } });
     WAIT_UNTIL(&world, world.downs == 1);
     assert_int_equal(world.down.code, ERR_REDIS_LIBRARY);
-    assert_non_null(strstr(world.down.text, "sluicectl queue install"));
+    assert_non_null(strstr(world.down.text, "FUNCTION LOAD REPLACE"));
     world_end(&world);
     secret_release(&password);
 }
