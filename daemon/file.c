@@ -126,6 +126,7 @@ static void file_free(struct task *task)
     loop_undefer(task->core->loop, &file->step);
     queue_cancel(&file->keep);
     queue_op_release(&file->keep);
+    s3_call_release(&file->upload.call);
     parts_release(&file->parts);
     file_plan_release(&file->plan);
     task_release(task);

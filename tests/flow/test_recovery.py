@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trouble that must heal by itself: leases, listings, files and stores that fail halfway."""
+import random
 import re
 import signal
 import threading
@@ -522,3 +523,40 @@ def test_store_fails_for_a_moment(status, code, world, sluiced, s3_relay, redis,
     committed(daemon, 10, 30)
     drained(daemon, redis)
     judge()
+
+
+# ---- all of it
+
+
+def lapse_some(redis, chance):
+    """Some leases end early, as if the daemon had been silent: another fence takes over."""
+    for key in redis.command("--scan", "--pattern", "sluice:lease:*").split():
+        for task in redis.command("ZRANGE", key, 0, -1).split():
+            if chance.random() < 0.3:
+                redis.command("HSET", f"sluice:t:{task}", "lost", 0)
+                redis.command("ZADD", key, "XX", 1, task)
+
+
+@pytest.mark.parametrize("what", ["leases", "redis", "s3", "aep"])
+def test_lost_now_and_then(what, world, sim, sluiced, redis, redis_relay, s3_relay, aep_relay,
+                           judge):
+    """Leases or connections are lost at random moments, in whatever state the tasks are."""
+    data = world.dataset()
+    for number in range(8):
+        data.batch([300 + number, 6 * MIB, 70_000, 11 * MIB])
+    data.batch(directories=[[50]] * 20)
+    sim.start()
+    sim.arm(f"delay:ms=20 slow:bytes_per_second={3 * MIB}")
+    aep, chance = aep_relay(), random.Random(what)
+    daemon = sluiced(redis={"url": f"redis://{redis_relay.address}"}, queue={"lease": "2s"},
+                     s3={"endpoint": through(s3_relay)}, aep={"endpoint": through(aep)})
+    daemon.start()
+    wait_until(lambda: daemon.metric("sluice_claims_total"), 20)
+    strike = {"leases": lambda: lapse_some(redis, chance), "redis": redis_relay.cut,
+              "s3": s3_relay.cut, "aep": aep.cut}[what]
+    for _ in range(8):
+        time.sleep(chance.uniform(0.1, 0.5))
+        strike()
+    sim.disarm()
+    wait_until(lambda: redis.command("ZCARD", "sluice:done") == "9", 60, "all batches ended")
+    judge(allow_uploads=12)
