@@ -102,7 +102,7 @@ static void on_windows(struct queue_op *op)
 {
     struct job *job = container_of(op, struct job, fan);
     if (op->fault.code) {
-        task_queue_fault(&job->task, &op->fault);
+        task_fail(&job->task, &op->fault);
         return;
     }
     job->task.progress(job->task.core);
@@ -217,7 +217,7 @@ static void on_page_queued(struct queue_op *op)
 {
     struct window *window = container_of(op, struct window, fan);
     if (op->fault.code) {
-        task_queue_fault(&window->task, &op->fault);
+        task_fail(&window->task, &op->fault);
         return;
     }
     window->task.progress(window->task.core);

@@ -399,7 +399,7 @@ static void on_unskipped(struct queue_op *op)
 {
     struct batch *batch = container_of(op, struct batch, save);
     if (op->fault.code)
-        task_queue_fault(&batch->task, &op->fault);
+        task_fail(&batch->task, &op->fault);
     else if (batch->task.cancelled)
         task_stop(&batch->task);
     else
@@ -430,7 +430,7 @@ static void on_skipped(struct queue_op *op)
 {
     struct batch *batch = container_of(op, struct batch, save);
     if (op->fault.code) {
-        task_queue_fault(&batch->task, &op->fault);
+        task_fail(&batch->task, &op->fault);
         return;
     }
     batch->list.complete = true;

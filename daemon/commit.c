@@ -148,7 +148,7 @@ static void on_rows(struct queue_op *op)
     struct commit *commit = container_of(op, struct commit, op);
     struct fault fault = op->fault;
     if (fault.code) {
-        task_queue_fault(&commit->task, &fault);
+        task_fail(&commit->task, &fault);
         return;
     }
     const char **text = mem_alloc_array(op->rows, sizeof *text);
@@ -175,7 +175,7 @@ static void on_saved(struct queue_op *op)
 {
     struct commit *commit = container_of(op, struct commit, save);
     if (op->fault.code)
-        task_queue_fault(&commit->task, &op->fault);
+        task_fail(&commit->task, &op->fault);
     else
         start_put(commit);
 }

@@ -42,7 +42,7 @@ struct scheduler {
     struct queue_op tick_op, beat_op;
     struct task **beaten; /* in the order of the running beat */
     size_t beaten_count;
-    struct mono beat_at, ticked_at;
+    struct mono beat_at;
     struct scheduler_figures figures;
     struct inbox *inbox;
     void (*drained)(struct core *core);
@@ -138,10 +138,6 @@ void scheduler_figures(const struct scheduler *scheduler, struct scheduler_figur
     ret->control = scheduler->running[QUEUE_CONTROL].count;
     ret->files = scheduler->running[QUEUE_FILES].count;
     ret->draining = scheduler->draining;
-    ret->tick_age_ms =
-        scheduler->ticked_at.us
-            ? mono_ms_between(scheduler->ticked_at, loop_now(scheduler->core->loop))
-            : -1;
 }
 
 /* ---- claims */
@@ -328,9 +324,7 @@ static void on_ticked(struct queue_op *op)
     struct core *core = scheduler->core;
     scheduler->ticking = false;
     if (!op->fault.code) {
-        scheduler->ticked_at = loop_now(core->loop);
         scheduler->figures.live_daemons = op->live_daemons;
-        scheduler->figures.inbox = op->inbox;
         if (op->seq < scheduler->figures.seq)
             core->lost_writes(core);
         scheduler->figures.seq = op->seq;

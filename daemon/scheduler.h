@@ -25,10 +25,9 @@ void scheduler_drain(struct scheduler *scheduler, void (*drained)(struct core *c
 void scheduler_nudge(struct core *core);
 
 struct scheduler_figures {
-    size_t control, files;       /* running */
-    int64_t live_daemons, inbox; /* from the last tick */
+    size_t control, files; /* running */
+    int64_t live_daemons;  /* from the last tick */
     int64_t seq;
-    int64_t tick_age_ms; /* since Redis last answered a tick; -1 = never */
     bool draining;
 };
 void scheduler_figures(const struct scheduler *scheduler, struct scheduler_figures *ret);

@@ -226,7 +226,7 @@ static void on_page_queued(struct queue_op *op)
 {
     struct tail *tail = container_of(op, struct tail, fan);
     if (op->fault.code) {
-        task_queue_fault(&tail->task, &op->fault);
+        task_fail(&tail->task, &op->fault);
         return;
     }
     tail->task.progress(tail->task.core);
@@ -270,7 +270,6 @@ static void on_walked(struct walk *walk)
 static void rest(struct tail *tail)
 {
     tail->memory->watermark_ms = tail->walk.to; /* all before it is known */
-    tail->memory->polled_at = loop_now(tail->task.core->loop);
     if (tail->found)
         log_event(LOG_DEBUG, tail->task.lease->id, "seen=%zu watermark=%" PRId64, tail->found,
                   tail->watermark);

@@ -15,7 +15,6 @@ struct tail_memory {
     int64_t cursor;  /* the queue's when `known` was learned; a lower one has forgotten tasks */
     int short_polls; /* since that walk */
     int64_t watermark_ms; /* every batch created before it has been seen; 0 = not polled yet */
-    struct mono polled_at;
 };
 struct tail_memory *tail_memory_new(size_t datasets);
 void tail_memory_free(struct tail_memory *memory, size_t datasets);

@@ -93,11 +93,6 @@ void task_drop(struct task *task)
     task_sealed(task);
 }
 
-void task_queue_fault(struct task *task, const struct fault *fault)
-{
-    task_fail(task, fault);
-}
-
 static void on_end(struct queue_op *op)
 {
     struct task *task = container_of(op, struct task, end);

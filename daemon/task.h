@@ -45,7 +45,7 @@ void task_init(struct task *task, struct core *core, struct queue_task *lease,
 void task_release(struct task *task); /* what task_init took over */
 
 void task_complete(struct task *task, const struct queue_field *field, size_t fields);
-/* Retry or dead letter, by the fault's row. Logs it: the one place that does. */
+/* Retry or dead letter, by the fault's row; fenced = dropped. The one place that logs it. */
 void task_fail(struct task *task, const struct fault *fault);
 /* Back to the queue for `delay_ms`; costs no attempt. */
 void task_rest(struct task *task, int64_t delay_ms, const struct queue_field *field,
@@ -54,9 +54,6 @@ void task_sealed(struct task *task); /* the lease was given up by a sealed fan *
 void task_drop(struct task *task);   /* not ours any more */
 /* After a cancel: rest at once, or drop if the lease is lost. */
 void task_stop(struct task *task);
-
-/* A queue operation failed: fenced means lost, anything else is an ordinary fault. */
-void task_queue_fault(struct task *task, const struct fault *fault);
 
 /* One kind a file; see scheduler.c for the table. */
 extern const struct task_kind tail_kind, job_kind, window_kind, batch_kind, file_kind;

@@ -29,16 +29,6 @@ bool log_enabled(enum log_level level)
     return (int)level >= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
-enum err log_level_parse(const char *name, enum log_level *ret)
-{
-    for (size_t i = 0; i < sizeof level_name / sizeof *level_name; i++)
-        if (strcmp(level_name[i], name) == 0) {
-            *ret = (enum log_level)i;
-            return OK;
-        }
-    return ERR_ARGUMENT;
-}
-
 void log_event(enum log_level level, const char *object, const char *format, ...)
 {
     if (!log_enabled(level))

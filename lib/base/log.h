@@ -16,9 +16,6 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 
-/* "debug", "info", "warn", "error" */
-enum err log_level_parse(const char *name, enum log_level *ret) MUST_CHECK;
-
 /*
  * log_event(LOG_INFO, task->id, "committed files=%zu bytes=%lld", …). `object` may be NULL for
  * events about the daemon itself.

@@ -67,11 +67,6 @@ void s3_probe_start(struct s3 *s3, struct s3_probe *probe)
     start_step(probe, PUT_NEW);
 }
 
-void s3_probe_cancel(struct s3_probe *probe)
-{
-    s3_cancel(&probe->call);
-}
-
 void s3_probe_release(struct s3_probe *probe)
 {
     s3_call_release(&probe->call);

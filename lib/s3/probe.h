@@ -26,7 +26,6 @@ struct s3_probe {
     struct s3_call call;
 };
 void s3_probe_start(struct s3 *s3, struct s3_probe *probe);
-void s3_probe_cancel(struct s3_probe *probe);
 void s3_probe_release(struct s3_probe *probe);
 
 #endif
