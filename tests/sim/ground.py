@@ -150,7 +150,7 @@ class World:
         self.client_id = "0123456789abcdef0123456789abcdef"
         self.secrets = ["p8e-first-secret", "p8e-second-secret"]
         self.sandbox = sandbox
-        self.options = {"shape": "rows", "length": "text", "marker": "offset"}
+        self.options = {"shape": "rows", "length": "text", "marker": "offset", "page_max": 100}
         self.datasets = {}
         self.batches = {}
         self.index = {}  # dataset file id -> (batch, dataset file)

@@ -11,6 +11,7 @@ def window(state, request, rows, start, limit):
     empty, short = hit("list_empty_then_full"), hit("short_pages")
     if empty and count_calls(empty, request.path) <= empty.args["calls"]:
         return [], None
+    limit = min(limit, state.world.options["page_max"])
     if short:
         limit = min(limit, short.args["rows"])
     begin = max(start - pushed(hit("duplicate_rows"), request.path, start), 0)
