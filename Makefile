@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-# make         the daemon, build/plain/sluiced   SAN=1       with ASan and UBSan, build/san-1/
-# make check   unit tests                        SAN=thread  with TSan, build/san-thread/
-# make flow    flow tests against the daemon     CC=clang, CFLAGS=-O0\ -g, …
+# make         sluiced and sluicectl, build/plain/   SAN=1       with ASan and UBSan
+# make check   unit tests                            SAN=thread  with TSan
+# make flow    flow tests against the daemon         CC=clang, CFLAGS=-O0\ -g, …
 # make test    all of that, plain and under the sanitizers
+# make faults-sample, faults, soak, mutants   see tests/faults/README.md
 # make demo    a minute of it without an Adobe account
-# make bench   speed and memory beside its peers, as a table
+# make bench   speed and memory beside its peers, as a table; BENCH=--quick for a minute's worth
 # make fuzz-smoke   each parser of foreign bytes for a few seconds (FUZZ_SECONDS)
 # make lint    format, layers, sizes, scripts, all warnings of gcc and clang
 #
-# make flow FLOW='tests/flow/test_tail.py -k late'   some of them
-# SLUICED=/path/to/sluiced make flow                 another binary
-# Missing Debian packages are installed first (scripts/deps).
+# FLOW='tests/flow/test_tail.py -k late', SLUICED=/path/to/sluiced: for make flow
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -18,9 +17,8 @@ endif
 SAN    ?=
 BUILD  ?= build/$(if $(SAN),san-$(SAN),plain)
 FLOW   ?= tests
-DAEMON_FLOW = $(wildcard tests/flow/test_tail.py tests/flow/test_crash.py \
-              tests/flow/test_operator.py tests/flow/test_recovery.py)
-TSAN_FLOW   = $(filter-out %_tail.py,$(DAEMON_FLOW))
+DAEMON_FLOW = $(wildcard $(addprefix tests/flow/test_,tail.py crash.py operator.py recovery*.py))
+TSAN_FLOW   = $(filter-out %_tail.py %_redis.py %_s3.py,$(DAEMON_FLOW))
 JOBS   ?= $(shell nproc)
 PYTEST := /usr/bin/python3 -m pytest -q -n 3
 
@@ -28,44 +26,44 @@ CPPFLAGS = -I. -I$(BUILD) -D_GNU_SOURCE
 WARN     = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
            -Wvla -Wformat=2
 HARDEN   = -fstack-protector-strong -fstack-clash-protection -fPIE \
+           $(if $(filter gcc%,$(CC)),-ftrivial-auto-var-init=zero) \
            $(if $(filter x86_64,$(shell uname -m)),-fcf-protection=full)
 CFLAGS  ?= -O2 -g
 CFLAGS_ALL  = -std=gnu17 $(WARN) $(HARDEN) $(CFLAGS)
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code $(LDFLAGS)
 LDLIBS      = -lcurl -luv -ljansson -lhiredis -lyaml -lexpat -lcrypto
 
-ifeq ($(SAN),1)
-SAN_FLAGS = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
-else ifeq ($(SAN),thread)
-SAN_FLAGS = -fsanitize=thread -fno-omit-frame-pointer
-else
-CPPFLAGS += -D_FORTIFY_SOURCE=2
-endif
+SAN_1       = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SAN_thread  = -fsanitize=thread
+SAN_FLAGS   = $(if $(SAN),$(SAN_$(SAN)) -fno-omit-frame-pointer)
+CPPFLAGS    += $(if $(SAN),,-D_FORTIFY_SOURCE=3)
 CFLAGS_ALL  += $(SAN_FLAGS)
 LDFLAGS_ALL += $(SAN_FLAGS)
 export ASAN_OPTIONS  = detect_stack_use_after_return=1:strict_string_checks=1
 export UBSAN_OPTIONS = print_stacktrace=1
 export TSAN_OPTIONS  = halt_on_error=1
 
-MAIN_SRC  := daemon/main.c
-PARTS_SRC := $(wildcard lib/*/*.c) $(filter-out $(MAIN_SRC),$(wildcard daemon/*.c))
+PARTS_SRC := $(wildcard lib/*/*.c) $(filter-out daemon/main.c,$(wildcard daemon/*.c))
 UNIT_SRC  := $(wildcard tests/unit/test_*.c)
 RIG_SRC   := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
 FUZZ_SRC  := $(wildcard tests/fuzz/*.c)
 
-MAIN_OBJ  := $(MAIN_SRC:%.c=$(BUILD)/%.o)
+MAIN_OBJ  := $(BUILD)/daemon/main.o
+CTL_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard daemon/ctl/*.c))
 PARTS_OBJ := $(PARTS_SRC:%.c=$(BUILD)/%.o)
 UNIT_OBJ  := $(UNIT_SRC:%.c=$(BUILD)/%.o)
 RIG_OBJ   := $(RIG_SRC:%.c=$(BUILD)/%.o)
 FUZZ_OBJ  := $(FUZZ_SRC:%.c=$(BUILD)/%.o)
 UNIT_BIN  := $(UNIT_OBJ:.o=)
 FUZZ_BIN  := $(filter-out %/fuzz,$(FUZZ_OBJ:.o=))
-ALL_OBJ   := $(MAIN_OBJ) $(PARTS_OBJ) $(UNIT_OBJ) $(RIG_OBJ) $(FUZZ_OBJ)
+ALL_OBJ   := $(MAIN_OBJ) $(CTL_OBJ) $(PARTS_OBJ) $(UNIT_OBJ) $(RIG_OBJ) $(FUZZ_OBJ)
 
-all: $(BUILD)/sluiced
+all: $(BUILD)/sluiced $(BUILD)/sluicectl
 objects: $(ALL_OBJ)
 
-$(BUILD)/sluiced: $(MAIN_OBJ) $(PARTS_OBJ)
+$(BUILD)/sluiced: $(MAIN_OBJ)
+$(BUILD)/sluicectl: $(CTL_OBJ)
+$(BUILD)/sluiced $(BUILD)/sluicectl: $(PARTS_OBJ)
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/%.o: %.c | build/deps
@@ -105,7 +103,7 @@ fuzz-smoke:
 	$(MAKE) -j$(JOBS) fuzz-run BUILD=build/fuzz SAN=1 CC=clang \
 	    CFLAGS='-O1 -g -fsanitize=fuzzer-no-link'
 
-flow: $(if $(SLUICED),,$(BUILD)/sluiced)
+flow: $(if $(SLUICED),,all)
 	SLUICED=$(abspath $(or $(SLUICED),$(BUILD)/sluiced)) $(PYTEST) $(FLOW)
 
 # Plain: everything. ASan and UBSan: every test that runs the daemon. TSan, four times slower:
@@ -119,13 +117,15 @@ test:
 	$(MAKE) -j$(JOBS) flow SAN=1 FLOW='$(DAEMON_FLOW)'
 	$(MAKE) -j$(JOBS) flow
 
-# A minute without an Adobe account; KEEP=1 leaves the bucket until Enter.
-demo:
+faults faults-sample soak mutants: all
 	scripts/deps build test
-	$(MAKE) -j$(JOBS) all
+	SLUICED=$(abspath $(BUILD)/sluiced) tests/faults/run $@
+
+# A minute without an Adobe account; KEEP=1 leaves the bucket until Enter.
+demo: all
+	scripts/deps build test
 	SLUICED=$(abspath $(BUILD)/sluiced) scripts/demo $(if $(KEEP),--keep)
 
-# Prints a table and gates nothing; BENCH=--quick for a minute's worth.
 bench: all
 	scripts/deps build test
 	SLUICED=$(abspath $(BUILD)/sluiced) tests/bench/run $(BENCH)
@@ -135,15 +135,16 @@ lint:
 	clang-format --dry-run -Werror $$(find lib daemon tests -name '*.[ch]')
 	scripts/check-layers
 	scripts/check-size
+	scripts/check-matrix
 	$(MAKE) -j$(JOBS) all
+	scripts/check-hardening $(BUILD)/sluiced
 	SLUICED=$(abspath $(BUILD)/sluiced) scripts/check-conf
 	shellcheck $$(grep -lE '^#!/bin/(ba)?sh' scripts/* .ci/*)
 	$(MAKE) -j$(JOBS) objects BUILD=build/lint-gcc CC=gcc CFLAGS='-O2 -g -Werror'
 	$(MAKE) -j$(JOBS) objects BUILD=build/lint-clang CC=clang CFLAGS='-O2 -g -Werror'
-
 clean:
 	rm -rf build
 
 -include $(ALL_OBJ:.o=.d)
-.PHONY: all objects check flow fuzz-run fuzz-smoke test demo bench lint clean
+.PHONY: all objects check flow fuzz-run fuzz-smoke test faults faults-sample soak mutants demo bench lint clean
 .DELETE_ON_ERROR:

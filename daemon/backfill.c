@@ -5,6 +5,7 @@
  * list: the batches take the same way as those of the tail, in the slow lane.
  *
  *   job     [from, to)  ──fan──▶ windows of queue.window each       cursor: start of the next one
+ *           noted in the ledger before its first fan, and as done when all below it is
  *   window  [from, to)  ──walk, fan──▶ batches                      cursor: "<created>/<page>"
  */
 #include <inttypes.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #include "daemon/discover.h"
+#include "daemon/ledger.h"
 #include "daemon/task.h"
 #include "daemon/walk.h"
 #include "lib/base/log.h"
@@ -23,12 +25,17 @@
 
 struct job {
     struct task task;
+    const struct dataset_settings *dataset;
     int64_t from, to, at;
     char offset[24];
+    bool noting; /* the ledger's answer is awaited */
+    struct ledger_op note;
     struct queue_op fan;
     struct deferred step;
 };
 
+static void begin_job(struct deferred *work);
+static void on_noted(struct ledger_op *op);
 static void step_job(struct deferred *work);
 static void on_windows(struct queue_op *op);
 
@@ -36,12 +43,14 @@ static struct task *job_start(struct core *core, struct queue_task *lease)
 {
     struct job *job = mem_alloc(sizeof *job);
     task_init(&job->task, core, lease, &job_kind);
+    job->dataset = settings_dataset(core->settings, lease->dataset);
     job->from = queue_task_int(lease, "from", 0);
     job->to = queue_task_int(lease, "to", 0);
     snprintf(job->offset, sizeof job->offset, "%s", lease->offset);
     int64_t reached = strtoll(lease->offset, NULL, 10);
     job->at = reached > job->from ? reached : job->from;
-    job->step.run = step_job;
+    job->note.done = on_noted;
+    job->step.run = begin_job;
     loop_defer(core->loop, &job->step);
     return &job->task;
 }
@@ -52,16 +61,72 @@ static void job_free(struct task *task)
     loop_undefer(task->core->loop, &job->step);
     queue_cancel(&job->fan);
     queue_op_release(&job->fan);
+    ledger_op_release(&job->note);
     task_release(task);
     mem_free(job);
 }
 
 static void job_cancel(struct task *task)
 {
-    (void)task; /* a fan answers soon, and the end follows */
+    struct job *job = container_of(task, struct job, task);
+    if (job->noting)
+        ledger_cancel(&job->note);
+    /* else a fan answers soon, and the end follows */
 }
 
-const struct task_kind job_kind = { job_start, job_cancel, job_free, NULL };
+const struct task_kind job_kind = { .start = job_start,
+                                    .cancel = job_cancel,
+                                    .free = job_free };
+
+static bool is_done(const struct job *job)
+{
+    return strcmp(job->task.lease->phase, "fin") == 0;
+}
+
+/*
+ * The ledger first: Redis may forget an order only if S3 remembers it. What Sluice itself ordered
+ * (enroll.c) it would order again.
+ */
+static void begin_job(struct deferred *work)
+{
+    struct job *job = container_of(work, struct job, step);
+    const struct queue_task *lease = job->task.lease;
+    struct fault fault = { 0 };
+    if (job->task.cancelled) {
+        task_stop(&job->task);
+        return;
+    }
+    if (!job->dataset) {
+        fault_set(&fault, ERR_BUG, "dataset %s is not configured here", lease->dataset);
+        task_fail(&job->task, &fault);
+        return;
+    }
+    bool begun = !is_done(job) && strcmp(job->offset, "0") != 0;
+    if (begun || queue_task_get(lease, "origin")) {
+        on_noted(&job->note);
+        return;
+    }
+    job->noting = true;
+    ledger_job(job->task.core->ledger, &job->note, job->dataset, lease->id,
+               is_done(job) ? LEDGER_DONE : LEDGER_ORDERED);
+}
+
+static void on_noted(struct ledger_op *op)
+{
+    struct job *job = container_of(op, struct job, note);
+    job->noting = false;
+    if (op->fault.code) {
+        task_fail(&job->task, &op->fault);
+    } else if (is_done(job)) {
+        log_event(LOG_INFO, job->task.lease->id, "done");
+        task_complete(&job->task, NULL, 0);
+    } else if (job->task.cancelled) {
+        task_stop(&job->task);
+    } else {
+        job->step.run = step_job;
+        loop_defer(job->task.core->loop, &job->step);
+    }
+}
 
 static void step_job(struct deferred *work)
 {
@@ -168,7 +233,9 @@ static void window_cancel(struct task *task)
     walk_cancel(&container_of(task, struct window, task)->walk);
 }
 
-const struct task_kind window_kind = { window_start, window_cancel, window_free, NULL };
+const struct task_kind window_kind = { .start = window_start,
+                                       .cancel = window_cancel,
+                                       .free = window_free };
 
 static void begin_window(struct deferred *work)
 {

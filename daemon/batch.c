@@ -5,7 +5,7 @@
  *
  *   LOOK ─ readable? ─▶ CHECK ─ no manifest yet? ─▶ LIST ──fan──▶ file tasks, sealed
  *    │ open: back to the queue, look again later
- *    └ never readable, or nothing for the lake: SKIP ──save why──▶ sealed without children
+ *    └ never readable, or nothing for the lake: SKIP ──fan──▶ sealed without children, with the reason in its cursor
  *
  * A batch in the queue can be listed any number of times: its children have ids made of what they
  * are, so the queue knows those that it has.
@@ -46,11 +46,11 @@ struct batch {
     int64_t records;  /* that Catalog speaks of */
     struct catalog_list look;
     struct batch_list list;
-    char offset[24];
+    char offset[48];
     bool fanning, sealing, wants_room;
     struct timer room;
     int room_waits; /* in a row */
-    struct queue_op op, save;
+    struct queue_op op;
     struct upload upload;
     size_t files; /* handed on so far */
     struct deferred step;
@@ -112,9 +112,7 @@ static void batch_free(struct task *task)
     loop_undefer(task->core->loop, &batch->step);
     timer_clear(task->core->loop, &batch->room);
     queue_cancel(&batch->op);
-    queue_cancel(&batch->save);
     queue_op_release(&batch->op);
-    queue_op_release(&batch->save);
     catalog_release(&batch->look);
     batch_list_release(&batch->list);
     s3_call_release(&batch->upload.call);
@@ -133,7 +131,11 @@ static void batch_cancel(struct task *task)
     loop_defer(task->core->loop, &batch->step);
 }
 
-const struct task_kind batch_kind = { batch_start, batch_cancel, batch_free, NULL };
+const struct task_kind batch_kind = {
+    .start = batch_start,
+    .cancel = batch_cancel,
+    .free = batch_free,
+};
 
 /* ---- the driver */
 
@@ -292,8 +294,10 @@ static void on_fanned(struct queue_op *op)
 
 static void fan(struct batch *batch, const struct queue_child *child, size_t count, bool sealed)
 {
-    char cursor[24];
-    snprintf(cursor, sizeof cursor, "%ld", strtol(batch->offset, NULL, 10) + 1);
+    char cursor[sizeof batch->offset];
+    bool skips = batch->phase == BATCH_SKIP;
+    snprintf(cursor, sizeof cursor, "%ld%s%s", strtol(batch->offset, NULL, 10) + 1,
+             skips ? "/" : "", skips ? batch->skip : "");
     batch->fanning = true;
     batch->sealing = sealed;
     batch->op.done = on_fanned;
@@ -388,56 +392,21 @@ static void fan_next(struct batch_list *list)
         fan_files(batch, list->count < FILES_PER_FAN ? list->count : FILES_PER_FAN, false);
 }
 
-static void list_files(struct batch *batch)
+static void start_list(struct batch *batch)
 {
     batch->list =
         (struct batch_list){ .core = batch->task.core, .batch = batch->id, .ready = fan_next };
     batch_list_start(&batch->list);
 }
 
-static void on_unskipped(struct queue_op *op)
-{
-    struct batch *batch = container_of(op, struct batch, save);
-    if (op->fault.code)
-        task_fail(&batch->task, &op->fault);
-    else if (batch->task.cancelled)
-        task_stop(&batch->task);
-    else
-        list_files(batch);
-}
-
-static void save_skip(struct batch *batch, const char *why, void (*done)(struct queue_op *op))
-{
-    struct queue_field field[] = { { "skip", why } };
-    batch->save.done = done;
-    queue_save(batch->task.core->queue, &batch->save, batch->task.lease, field, 1);
-}
-
-/* An earlier look may have ended with a skip that was not carried out. */
-static void start_list(struct batch *batch)
-{
-    const char *skip = queue_task_get(batch->task.lease, "skip");
-    if (skip && *skip)
-        save_skip(batch, "", on_unskipped);
-    else
-        list_files(batch);
-}
-
 /* ---- nothing to copy */
 
-/* Sealed only now: the commit must find the reason, or it would write an empty manifest. */
-static void on_skipped(struct queue_op *op)
-{
-    struct batch *batch = container_of(op, struct batch, save);
-    if (op->fault.code) {
-        task_fail(&batch->task, &op->fault);
-        return;
-    }
-    batch->list.complete = true;
-    fan(batch, NULL, 0, true);
-}
-
+/*
+ * The reason is in the cursor that seals the batch: so it cannot be lost without the seal, and the
+ * commit does not take a batch for an empty one.
+ */
 static void start_skip(struct batch *batch)
 {
-    save_skip(batch, batch->skip, on_skipped);
+    batch->list.complete = true;
+    fan(batch, NULL, 0, true);
 }

@@ -3,7 +3,7 @@
  * Commits a batch whose files are all in S3.
  *
  *   ROWS ──▶ still ours? ──▶ PUT manifest, create-only ──▶ done
- *                               └ exists ──▶ COMPARE ─ same bytes? ──▶ done
+ *                               └ exists, or in doubt ──▶ COMPARE ─ same bytes? ──▶ done
  *
  * Rows vanish when a batch ends. If it was still ours after they were read, they were all of them.
  *
@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "daemon/manifest.h"
+#include "daemon/resume.h"
 #include "daemon/uploader.h"
 #include "lib/base/digest.h"
 #include "lib/base/log.h"
@@ -30,6 +31,8 @@ struct commit {
     struct queue_op op, save;
     struct upload upload;
     struct buf manifest;
+    bool held_back;     /* the PUT waits until the lease is renewed */
+    struct fault doubt; /* of the PUT */
     size_t files;
     int64_t bytes;
     struct deferred begin;
@@ -88,12 +91,31 @@ static void commit_free(struct task *task)
     mem_free(commit);
 }
 
+/* Seconds from its end: better done than given back, if it is still ours. */
 static void commit_cancel(struct task *task)
 {
-    (void)task; /* seconds from its end: better done than given back */
+    struct commit *commit = container_of(task, struct commit, task);
+    if (commit->held_back) {
+        commit->held_back = false;
+        task_stop(task);
+    } else if (task->lost) {
+        uploader_abort(&commit->upload);
+    }
 }
 
-const struct task_kind commit_kind = { commit_start, commit_cancel, commit_free, NULL };
+static void commit_renewed(struct task *task)
+{
+    struct commit *commit = container_of(task, struct commit, task);
+    if (commit->held_back)
+        start_put(commit);
+}
+
+const struct task_kind commit_kind = {
+    .start = commit_start,
+    .cancel = commit_cancel,
+    .free = commit_free,
+    .renewed = commit_renewed,
+};
 
 static void begin_commit(struct deferred *work)
 {
@@ -191,9 +213,9 @@ static void start_save(struct commit *commit)
 
 static void start_rows(struct commit *commit)
 {
-    const char *why = queue_task_get(commit->task.lease, "skip");
-    if (why && *why) {
-        complete_skipped(commit, why);
+    const char *why = strchr(commit->task.lease->offset, '/'); /* see start_skip in batch.c */
+    if (why) {
+        complete_skipped(commit, why + 1);
         return;
     }
     commit->op.done = on_rows;
@@ -203,7 +225,8 @@ static void start_rows(struct commit *commit)
 static void on_put(struct upload *upload)
 {
     struct commit *commit = container_of(upload, struct commit, upload);
-    if (upload->call.fault.code == ERR_EXISTS)
+    commit->doubt = upload->call.fault;
+    if (resume_doubts(commit->doubt.code))
         start_compare(commit);
     else if (upload->call.fault.code)
         task_fail(&commit->task, &upload->call.fault);
@@ -213,6 +236,12 @@ static void on_put(struct upload *upload)
 
 static void start_put(struct commit *commit)
 {
+    bool waits = !task_may_write(&commit->task);
+    commit->held_back = waits && !commit->task.cancelled;
+    if (waits && commit->task.cancelled)
+        task_stop(&commit->task);
+    if (waits)
+        return;
     call_s3(commit,
             (struct s3_call){ .op = S3_PUT,
                               .body = commit->manifest.data,
@@ -224,12 +253,14 @@ static void start_put(struct commit *commit)
             on_put);
 }
 
-/* Somebody was here before: another worker, or ourselves before the answer was lost. */
+/* Perhaps somebody was here before: another worker, or ourselves before the answer was lost. */
 static void on_compare(struct upload *upload)
 {
     struct commit *commit = container_of(upload, struct commit, upload);
     const struct buf *there = &upload->call.content;
     struct fault fault = upload->call.fault;
+    if (fault.code == ERR_NOT_FOUND)
+        resume_absent(&commit->doubt, false, commit->manifest_key, &fault);
     bool same = there->len == commit->manifest.len &&
                 memcmp(there->data, commit->manifest.data, there->len) == 0;
     if (!fault.code && !same)

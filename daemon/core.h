@@ -7,6 +7,7 @@
 
 #include "daemon/metrics.h"
 #include "daemon/settings.h"
+#include "daemon/upstream.h"
 #include "lib/aep/aep.h"
 #include "lib/queue/queue.h"
 #include "lib/s3/s3.h"
@@ -16,11 +17,14 @@ struct uploader;
 struct scheduler;
 struct tail_memory;
 struct startup;
+struct ledger;
+struct repair;
 
 struct core {
     struct loop *loop;
     struct settings *settings;
     struct metrics metrics;
+    struct upstreams upstreams;
     struct aep *aep;
     struct queue *queue;
     struct pool *pool;
@@ -30,7 +34,10 @@ struct core {
     struct tail_memory *tail_memory; /* one per configured dataset, in order; see tail.c */
     struct s3_options s3;            /* shared with the uploader's threads, see s3.h */
     struct s3_credentials credentials;
-    void (*lost_writes)(struct core *core); /* Redis went back in time; startup's to repair */
+    struct ledger *ledger; /* these two: startup's */
+    struct repair *repair;
+    /* Since when (by Redis) this daemon would have noticed that Redis lost writes; 0 = not yet. */
+    int64_t watched_since;
 };
 
 /* A random number for jitter. */

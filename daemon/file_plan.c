@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "daemon/manifest.h"
 #include "daemon/parts.h"
 #include "lib/base/encode.h"
 #include "lib/s3/key.h"
@@ -55,6 +56,18 @@ enum err file_plan_read(const struct core *core, const struct queue_task *task,
     make_key(core, dataset, task, &plan);
     *ret = plan;
     return OK;
+}
+
+void file_plan_row(const struct core *core, const struct file_plan *plan, uint32_t crc32c,
+                   struct buf *out)
+{
+    manifest_row(&(struct manifest_file){ .bucket = core->settings->s3.bucket,
+                                          .key = plan->key,
+                                          .file_id = plan->file_id,
+                                          .name = plan->name,
+                                          .size = plan->length,
+                                          .crc32c = crc32c },
+                 out);
 }
 
 void file_plan_release(struct file_plan *plan)

@@ -19,6 +19,9 @@ struct file_plan {
 /* ERR_BUG for a task that makes no sense, ERR_MEMORY for a file too large for the pool. */
 enum err file_plan_read(const struct core *core, const struct queue_task *task,
                         struct file_plan *ret, struct fault *fault) MUST_CHECK;
+/* The row of the finished file in its batch's manifest. */
+void file_plan_row(const struct core *core, const struct file_plan *plan, uint32_t crc32c,
+                   struct buf *out);
 void file_plan_release(struct file_plan *plan);
 
 #endif

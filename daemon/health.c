@@ -11,6 +11,7 @@
 #include "daemon/tail.h"
 #include "daemon/uploader.h"
 #include "lib/base/json.h"
+#include "lib/base/log.h"
 #include "lib/net/unixsock.h"
 
 struct health {
@@ -95,27 +96,39 @@ static const struct fault *check_redis(const struct health *health)
 
 static const struct fault *check_store(const struct health *health)
 {
-    const struct fault *start = startup_store_fault(health->startup);
-    return start->code ? start : uploader_fault(health->core->uploader);
+    return startup_store_fault(health->startup);
 }
 
-static const struct fault *check_aep(const struct health *health)
-{
-    return aep_fault(health->core->aep);
-}
-
-static const struct fault *check_ims(const struct health *health)
+static const struct fault *check_token(const struct health *health)
 {
     return aep_auth_fault(health->core->aep);
 }
 
+/* What is wrong with it at all, and what its breaker knows from the tasks' calls. */
 static const struct {
     const char *name;
     const struct fault *(*check)(const struct health *health);
+    int upstream; /* enum upstream; -1 = none */
 } check[] = {
-    { "redis", check_redis }, { "s3", check_store }, { "ims", check_ims }, { "aep", check_aep }
+    { "redis", check_redis, -1 },         { "s3", check_store, UPSTREAM_S3 },
+    { "ims", check_token, UPSTREAM_IMS }, { "catalog", NULL, UPSTREAM_CATALOG },
+    { "access", NULL, UPSTREAM_ACCESS },
 };
 #define CHECKS (sizeof check / sizeof *check)
+
+static const struct breaker *breaker_of(const struct health *health, size_t at)
+{
+    int upstream = check[at].upstream;
+    return upstream < 0 ? NULL : &health->core->upstreams.breaker[upstream];
+}
+
+static const struct fault *fault_of(const struct health *health, size_t at)
+{
+    static const struct fault none = { .code = OK };
+    const struct fault *fault = check[at].check ? check[at].check(health) : &none;
+    const struct breaker *breaker = breaker_of(health, at);
+    return fault->code || !breaker ? fault : &breaker->fault;
+}
 
 static bool is_ready(const struct health *health)
 {
@@ -123,7 +136,7 @@ static bool is_ready(const struct health *health)
     scheduler_figures(health->core->scheduler, &figures);
     bool ready = !figures.draining;
     for (size_t i = 0; i < CHECKS; i++)
-        ready = ready && check[i].check(health)->code == OK;
+        ready = ready && fault_of(health, i)->code == OK;
     return ready;
 }
 
@@ -140,12 +153,12 @@ static void answer_ready(struct health *health, struct unixsock_answer *answer, 
     bool ready = is_ready(health);
     answer->status = ready ? 200 : 503;
     for (size_t i = 0; i < CHECKS && (verbose || !ready); i++) {
-        const struct fault *fault = check[i].check(health);
+        const struct fault *fault = fault_of(health, i);
         if (fault->code)
-            buf_print(&answer->body, "[-] %-6s fail  %s: %s\n", check[i].name,
+            buf_print(&answer->body, "[-] %-7s fail  %s: %s\n", check[i].name,
                       err_name(fault->code), fault->text);
         else
-            buf_print(&answer->body, "[+] %-6s ok\n", check[i].name);
+            buf_print(&answer->body, "[+] %-7s ok\n", check[i].name);
     }
     buf_add_text(&answer->body, ready ? "ok\n" : "not ready\n");
 }
@@ -199,13 +212,16 @@ static void write_checks(const struct health *health, struct buf *out)
 {
     buf_add_text(out, "\"checks\":{");
     for (size_t i = 0; i < CHECKS; i++) {
-        const struct fault *fault = check[i].check(health);
+        const struct fault *fault = fault_of(health, i);
         buf_print(out, "%s\"%s\":{", i ? "," : "", check[i].name);
         write_member(out, "state", fault->code ? err_name(fault->code) : "ok");
         if (fault->code) {
             buf_add_char(out, ',');
             write_member(out, "text", fault->text);
         }
+        const struct breaker *breaker = breaker_of(health, i);
+        if (breaker)
+            buf_print(out, ",\"breaker\":\"%s\"", breaker_state_name(breaker->state));
         buf_add_char(out, '}');
     }
     buf_add_text(out, "}");
@@ -253,6 +269,21 @@ static void answer_status(struct health *health, struct unixsock_answer *answer,
     buf_add_text(out, "}\n");
 }
 
+static void print_breakers(const struct core *core, struct buf *out)
+{
+    static const char name[] = "sluice_breaker_open";
+    buf_print(out,
+              "# HELP %s 1 if tasks that need it wait, 0.5 if one tries\n# TYPE %s gauge\n",
+              name, name);
+    for (int i = 0; i < UPSTREAMS; i++) {
+        enum breaker_state state = core->upstreams.breaker[i].state;
+        buf_print(out, "%s{upstream=\"%s\"} %s\n", name, upstream_name((enum upstream)i),
+                  state == BREAKER_CLOSED ? "0"
+                  : state == BREAKER_OPEN ? "1"
+                                          : "0.5");
+    }
+}
+
 static void answer_metrics(struct health *health, struct unixsock_answer *answer, bool verbose)
 {
     struct core *core = health->core;
@@ -262,6 +293,7 @@ static void answer_metrics(struct health *health, struct unixsock_answer *answer
     scheduler_figures(core->scheduler, &figures);
     answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
     metrics_print(&core->metrics, out);
+    print_breakers(core, out);
     metrics_print_gauge(out, "sluice_ready", "1 if all checks pass", is_ready(health));
     metrics_print_gauge(out, "sluice_files_running", "file tasks in work",
                         (double)figures.files);
@@ -275,6 +307,8 @@ static void answer_metrics(struct health *health, struct unixsock_answer *answer
                         (double)uploader_running(core->uploader));
     metrics_print_gauge(out, "sluice_api_window", "adaptive window of content requests",
                         aep_limit(core->aep, AEP_CONTENT)->window);
+    metrics_print_gauge(out, "sluice_log_lines_lost", "could not be written since the start",
+                        (double)log_lost());
     metrics_print_gauge(out, "sluice_token_expires_seconds", "until the access token ends",
                         (double)aep_token_expires_in_ms(core->aep) / 1000);
 }

@@ -3,8 +3,10 @@
  * sluiced: moves the batches of Adobe Experience Platform datasets into S3. This file is the
  * table of contents: read the configuration, build the parts, run the loop, take them apart.
  *
- * Exit codes (sysexits.h): 0 ended well, 64 usage, 69 a second stop signal, 78 configuration.
+ * Exit codes (sysexits.h): 0 ended well, 64 usage, 69 a second stop signal, 71 out of memory, 74 the
+ * answer to a question could not be written, 78 configuration.
  */
+#include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <signal.h>
@@ -16,6 +18,7 @@
 #include <unistd.h>
 
 #include "daemon/health.h"
+#include "daemon/janitor.h"
 #include "daemon/pool.h"
 #include "daemon/scheduler.h"
 #include "daemon/tail.h"
@@ -34,12 +37,15 @@ struct program {
     struct http *api, *data;
     struct startup *startup;
     struct health *health;
+    struct janitor *janitor;
     struct timer notify, grace;
     int exit_code;
     bool stopping, trimmed;
 };
 
+static void open_standard_files(void);
 static int usage(FILE *to, int code);
+static int flushed(int code);
 static int check(const char *config, bool print);
 static int run(const char *config);
 static enum err load_secrets(struct program *program, struct fault *fault);
@@ -50,6 +56,8 @@ static void on_notify(struct timer *timer);
 static void on_grace(struct timer *timer);
 static void on_drained(struct core *core);
 static void refuse(struct core *core, const struct fault *fault);
+static void on_aep_note(void *owner, enum aep_upstream upstream, const struct fault *fault);
+static void on_s3_note(void *owner, const struct s3_call *call);
 
 int main(int argc, char **argv)
 {
@@ -60,6 +68,7 @@ int main(int argc, char **argv)
     };
     const char *config = "/etc/sluiced/sluiced.yaml";
     int mode = 'r';
+    open_standard_files();
     for (int c; (c = getopt_long(argc, argv, "c:h", option, NULL)) != -1;) {
         if (c == 'c')
             config = optarg;
@@ -71,10 +80,21 @@ int main(int argc, char **argv)
     if (optind < argc)
         return usage(stderr, EX_USAGE);
     if (mode == 'h')
-        return usage(stdout, EX_OK);
+        return flushed(usage(stdout, EX_OK));
     if (mode == 'V')
-        return puts("sluiced " SLUICE_VERSION) < 0;
-    return mode == 'r' ? run(config) : check(config, mode == 'p');
+        return flushed(puts("sluiced " SLUICE_VERSION) < 0);
+    return mode == 'r' ? run(config) : flushed(check(config, mode == 'p'));
+}
+
+/* If one of them was closed, the next socket would get its number, and lines of log with it. */
+static void open_standard_files(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
 }
 
 static int usage(FILE *to, int code)
@@ -86,6 +106,12 @@ static int usage(FILE *to, int code)
           "      --print-config  the settings in force, as YAML\n",
           to);
     return code;
+}
+
+/* A full disk must not look like an answer. */
+static int flushed(int code)
+{
+    return fflush(stdout) || ferror(stdout) ? EX_IOERR : code;
 }
 
 static int load(const char *config, struct settings *settings)
@@ -122,10 +148,20 @@ static void prepare_process(void)
     http_init();
 }
 
+/* With the loop goes its handler: what is sent from now on must find none, nor the default. */
+static void hold_hangups(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 static int run(const char *config)
 {
     struct program program = { 0 };
     struct fault fault = { 0 };
+    signal(SIGHUP, SIG_IGN); /* until the loop has it, it would end us */
     int code = load(config, &program.settings);
     if (code != EX_OK) {
         settings_release(&program.settings);
@@ -138,13 +174,14 @@ static int run(const char *config)
         err = build(&program, &fault);
     if (err) {
         log_event(LOG_ERROR, NULL, "cannot start error=%s: %s", err_name(err), fault.text);
-        program.exit_code = EX_CONFIG;
+        program.exit_code = err == ERR_MEMORY ? EX_OSERR : EX_CONFIG;
     } else {
         notify_send("READY=1");
         log_event(LOG_INFO, NULL, "version " SLUICE_VERSION " started datasets=%zu",
                   program.settings.datasets);
         loop_run(program.core.loop);
     }
+    hold_hangups();
     take_apart(&program);
     return program.exit_code;
 }
@@ -200,6 +237,7 @@ static void build_aep(struct program *program)
         .window_max = (int)settings->aep.window_max,
     };
     program->core.aep = aep_new(program->core.loop, program->api, program->data, &options);
+    aep_watch(program->core.aep, &program->core, on_aep_note);
 }
 
 static enum err build(struct program *program, struct fault *fault)
@@ -209,6 +247,7 @@ static enum err build(struct program *program, struct fault *fault)
     const struct settings *settings = core->settings = &program->settings;
     core->loop = loop_new();
     core->s3 = s3_options(program);
+    upstream_init(&core->upstreams);
     core->pool = pool_new(core->loop, (size_t)settings->transfer.memory_bytes);
     if (!core->pool)
         return fault_set(fault, ERR_MEMORY, "cannot map transfer.memory");
@@ -220,6 +259,7 @@ static enum err build(struct program *program, struct fault *fault)
                                  .connect_timeout_ms = 10000 };
     core->uploader =
         uploader_new(core->loop, (int)settings->transfer.workers, &core->s3, &http);
+    uploader_watch(core->uploader, core, on_s3_note);
     core->tail_memory = tail_memory_new(settings->datasets);
     core->scheduler = scheduler_new(core);
     enum err err =
@@ -227,6 +267,8 @@ static enum err build(struct program *program, struct fault *fault)
                     refuse, &program->startup, fault);
     if (!err)
         err = health_new(core, program->startup, &program->health, fault);
+    if (!err)
+        program->janitor = janitor_new(core);
     loop_signals(core->loop, signals, program, on_signal);
     program->notify.fire = on_notify;
     program->grace.fire = on_grace;
@@ -242,6 +284,7 @@ static void take_apart(struct program *program)
         timer_clear(core->loop, &program->grace);
     }
     health_free(program->health);
+    janitor_free(program->janitor);
     startup_free(program->startup);
     scheduler_free(core->scheduler);
     queue_free(core->queue);
@@ -260,6 +303,27 @@ static void take_apart(struct program *program)
 }
 
 /* ---- life */
+
+static void on_aep_note(void *owner, enum aep_upstream upstream, const struct fault *fault)
+{
+    static const enum upstream of[] = {
+        [AEP_OF_IMS] = UPSTREAM_IMS,
+        [AEP_OF_CATALOG] = UPSTREAM_CATALOG,
+        [AEP_OF_ACCESS] = UPSTREAM_ACCESS,
+    };
+    upstream_note(owner, of[upstream], fault);
+}
+
+/* A store that still answers questions may have stopped taking data. */
+static void on_s3_note(void *owner, const struct s3_call *call)
+{
+    bool asks = call->op == S3_HEAD || call->op == S3_GET || call->op == S3_LIST_PARTS;
+    bool answered = call->fault.code == OK || call->fault.code == ERR_NOT_FOUND;
+    if (asks && answered)
+        upstream_hint(owner, UPSTREAM_S3);
+    else
+        upstream_note(owner, UPSTREAM_S3, &call->fault);
+}
 
 /* Once in each pause: gives back what hundreds of connections had allocated. */
 static void trim_when_idle(struct program *program)

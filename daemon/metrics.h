@@ -24,15 +24,24 @@
     X(retries, "sluice_retries_total", "tasks put back after a fault")                         \
     X(dead_letters, "sluice_dead_letters_total", "tasks given up")                             \
     X(leases_lost, "sluice_leases_lost_total", "tasks lost to another worker")                 \
+    X(leases_lapsed, "sluice_leases_lapsed_total", "leases of anybody that ended unrenewed")   \
+    X(redis_lost_writes, "sluice_redis_lost_writes_total",                                     \
+      "times that Redis went back in time")                                                    \
+    X(queue_repaired, "sluice_queue_repaired_total", "index entries that were missing")        \
     X(inbox_accepted, "sluice_inbox_accepted_total", "operators' commands accepted")           \
     X(inbox_rejected, "sluice_inbox_rejected_total", "operators' commands refused")            \
+    X(uploads_aborted, "sluice_uploads_aborted_total", "unfinished uploads that no task knew") \
     X(strays_avoided, "sluice_objects_existing_total", "uploads that met an existing object")
 
 struct metrics {
 #define X(member, name, help) int64_t member;
     METRIC_LIST(X)
 #undef X
+    int64_t dead_by_class[ERR_COUNT]; /* dead_letters, by what they died of */
 };
+
+/* One more task was given up. */
+void metrics_count_dead(struct metrics *metrics, enum err why);
 
 /* Prometheus text format 0.0.4. */
 void metrics_print(const struct metrics *metrics, struct buf *out);

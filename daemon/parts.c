@@ -13,7 +13,8 @@
 
 enum err parts_size(int64_t length, int64_t configured, int64_t most, int64_t *ret_size)
 {
-    int64_t size = configured, needed = (length + S3_PARTS_MAX - 1) / S3_PARTS_MAX;
+    int64_t size = configured;
+    int64_t needed = length / S3_PARTS_MAX + (length % S3_PARTS_MAX != 0);
     if (size < needed)
         size = (needed + MIB - 1) / MIB * MIB;
     if (size > most)
@@ -24,7 +25,7 @@ enum err parts_size(int64_t length, int64_t configured, int64_t most, int64_t *r
 
 void parts_init(struct parts *parts, int64_t length, int64_t size)
 {
-    int64_t count = length ? (length + size - 1) / size : 1;
+    int64_t count = length ? length / size + (length % size != 0) : 1;
     *parts = (struct parts){ .length = length, .size = size, .count = (int)count };
     parts->state = mem_alloc((size_t)count);
     parts->part = mem_alloc_array((size_t)count, sizeof *parts->part);

@@ -69,7 +69,11 @@ static void relook_cancel(struct task *task)
     catalog_cancel(&relook->look);
 }
 
-const struct task_kind relook_kind = { relook_start, relook_cancel, relook_free, NULL };
+const struct task_kind relook_kind = {
+    .start = relook_start,
+    .cancel = relook_cancel,
+    .free = relook_free,
+};
 
 static void begin_relook(struct deferred *work)
 {

@@ -50,3 +50,34 @@ bool resume_crc32c(const struct parts *parts, const struct queue_task *task,
     *ret_crc32c = crc;
     return true;
 }
+
+bool resume_doubts(enum err err)
+{
+    static const bool doubtful[ERR_COUNT] = {
+        [ERR_TIMEOUT] = true,      [ERR_CUT] = true,     [ERR_SERVER] = true,
+        [ERR_BAD_RESPONSE] = true, [ERR_TOO_BIG] = true, [ERR_EXISTS] = true,
+        [ERR_CONFLICT] = true,     [ERR_DIGEST] = true,  [ERR_NO_UPLOAD] = true,
+        [ERR_BAD_PART] = true,
+    };
+    return doubtful[err];
+}
+
+void resume_absent(const struct fault *doubt, bool upload, const char *key, struct fault *ret)
+{
+    switch (doubt->code) {
+    case OK:
+    case ERR_NO_UPLOAD:
+        fault_set(ret, ERR_NO_UPLOAD, "neither upload nor object of %s exist", key);
+        return;
+    case ERR_EXISTS: /* it was there a moment ago, or another write to it is going on */
+        fault_set(ret, ERR_CONFLICT, "%s existed and is gone", key);
+        return;
+    case ERR_CONFLICT: /* the store wants all parts again, in a new upload */
+    case ERR_DIGEST:
+        *ret = *doubt;
+        ret->code = upload ? ERR_BAD_PART : doubt->code;
+        return;
+    default:
+        *ret = *doubt;
+    }
+}

@@ -20,4 +20,9 @@ bool resume_part(struct parts *parts, const struct queue_task *task,
 bool resume_crc32c(const struct parts *parts, const struct queue_task *task,
                    uint32_t *ret_crc32c);
 
+/* A write that ended like this may have happened all the same: what is there decides. */
+bool resume_doubts(enum err err);
+/* What such a write comes to if nothing is there. An upload that was refused is begun anew. */
+void resume_absent(const struct fault *doubt, bool upload, const char *key, struct fault *ret);
+
 #endif

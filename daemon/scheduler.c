@@ -3,21 +3,23 @@
  * Claims, leases, beats, ticks.
  *
  *   tick 1 s ─▶ Redis moves what is due; says how many daemons live and what the inbox holds
- *   beat lease/4 ─▶ renews every lease in one call; what is fenced is cancelled
+ *   beat lease/4 ─▶ renews every lease in one call; what is fenced, or lapsed since, is cancelled
  *   pump ─▶ for each class and lane: is there room? claim; start what came
  */
 #include "daemon/scheduler.h"
 
 #include "daemon/inbox.h"
 #include "daemon/pool.h"
+#include "daemon/repair.h"
+#include "daemon/startup.h"
 #include "daemon/task.h"
 #include "daemon/uploader.h"
 #include "lib/base/log.h"
 
 #define TICK_MS       1000
 #define CLAIM_MOST    64
-#define RESERVE_SHARE 4 /* of the slots, kept for the live lane */
-#define STORE_TRY_MS  1000
+#define RESERVE_SHARE 4    /* of the slots, kept for the live lane */
+#define BLOCKED_MS    1000 /* between claims that bring tasks which have to wait */
 #define CLASSES       2
 
 struct claim {
@@ -25,6 +27,7 @@ struct claim {
     enum queue_class class;
     enum queue_lane lane;
     bool asking;
+    struct mono asked_at; /* from then on the leases run */
     struct mono again_at; /* after an empty answer */
     struct queue_op op;
 };
@@ -33,8 +36,7 @@ struct scheduler {
     struct core *core;
     bool begun, draining, ticking, beating;
     struct list running[CLASSES];
-    int64_t reserved;     /* pool bytes that the running files need */
-    struct mono files_at; /* files were claimed */
+    int64_t reserved; /* pool bytes that the running files need */
     struct claim claim[CLASSES][QUEUE_LANES];
     const char **dataset;
     struct deferred pump;
@@ -61,6 +63,7 @@ static void on_beat(struct timer *timer);
 static void on_beaten(struct queue_op *op);
 static void on_claimed(struct queue_op *op);
 static void on_ended(struct task *task);
+static void on_lapse(struct timer *timer);
 
 struct scheduler *scheduler_new(struct core *core)
 {
@@ -118,6 +121,11 @@ void scheduler_begin(struct scheduler *scheduler)
     loop_defer(loop, &scheduler->pump);
 }
 
+void scheduler_tick(struct scheduler *scheduler)
+{
+    timer_set_in(scheduler->core->loop, &scheduler->tick, 0);
+}
+
 void scheduler_pause(struct scheduler *scheduler)
 {
     scheduler->begun = false;
@@ -152,14 +160,6 @@ static int64_t slots(const struct scheduler *scheduler, const struct claim *clai
     return all - (int64_t)scheduler->running[claim->class].count;
 }
 
-/* While the store fails, files are read from the source in vain: only one a second tries. */
-static int64_t tries_of_store(const struct scheduler *scheduler)
-{
-    struct mono now = loop_now(scheduler->core->loop);
-    bool due = mono_due(mono_after_ms(scheduler->files_at, STORE_TRY_MS), now);
-    return due && scheduler->running[QUEUE_FILES].count == 0;
-}
-
 /* Twice the pool may be promised: half of the files wait for buffers while others use them. */
 static int64_t unreserved(const struct scheduler *scheduler, enum queue_lane lane)
 {
@@ -169,7 +169,7 @@ static int64_t unreserved(const struct scheduler *scheduler, enum queue_lane lan
     return all - scheduler->reserved;
 }
 
-/* How many tasks could start now; for files also by window, buffers and the state of the store. */
+/* How many tasks could start now; for files also by window, buffers and what they depend on. */
 static int64_t room_for(const struct scheduler *scheduler, const struct claim *claim,
                         int64_t *ret_bytes)
 {
@@ -177,12 +177,12 @@ static int64_t room_for(const struct scheduler *scheduler, const struct claim *c
     int64_t room = slots(scheduler, claim);
     if (claim->class == QUEUE_CONTROL || room <= 0)
         return room;
-    if (uploader_fault(core->uploader)->code)
-        room = tries_of_store(scheduler);
     int64_t bytes = *ret_bytes = unreserved(scheduler, claim->lane);
     struct ratelimit *limit = aep_limit(core->aep, AEP_CONTENT);
-    int window = ratelimit_room(limit, loop_now(core->loop));
-    return bytes < POOL_BLOCK ? 0 : room < window ? room : window;
+    int most = ratelimit_room(limit, loop_now(core->loop));
+    int upstreams = upstream_room(core, UPSTREAM_FILES);
+    most = most < upstreams ? most : upstreams;
+    return bytes < POOL_BLOCK ? 0 : room < most ? room : most;
 }
 
 static void ask(struct claim *claim)
@@ -194,6 +194,7 @@ static void ask(struct claim *claim)
         !mono_due(claim->again_at, loop_now(scheduler->core->loop)))
         return;
     claim->asking = true;
+    claim->asked_at = loop_now(scheduler->core->loop);
     claim->op.done = on_claimed;
     queue_claim(scheduler->core->queue, &claim->op,
                 &(struct queue_claim){ .class = claim->class,
@@ -228,7 +229,7 @@ static void on_wake(struct timer *timer)
 }
 
 /* A file needs one part in memory; more lanes of a huge one only take what nobody waits for. */
-static int64_t needs(const struct scheduler *scheduler, const struct queue_task *lease)
+static int64_t needs_bytes(const struct scheduler *scheduler, const struct queue_task *lease)
 {
     int64_t part = scheduler->core->settings->transfer.part_bytes;
     int64_t length = queue_task_int(lease, "length", 0);
@@ -237,22 +238,36 @@ static int64_t needs(const struct scheduler *scheduler, const struct queue_task 
     return (int64_t)pool_cost((size_t)(length < part ? length : part));
 }
 
-static void start_task(struct scheduler *scheduler, enum queue_class class,
-                       struct queue_task *lease)
+static void keep_until(struct task *task, struct mono from)
 {
+    const struct core *core = task->core;
+    task->lease_until = mono_after_ms(from, core->settings->queue.lease_ms);
+    timer_set(core->loop, &task->lapse, task->lease_until);
+}
+
+/* A task whose upstream fails becomes one that waits: control tasks of all kinds share a claim. */
+static bool start_task(const struct claim *claim, struct queue_task *lease)
+{
+    struct scheduler *scheduler = claim->scheduler;
     struct core *core = scheduler->core;
-    struct task *task = kind[lease->kind]->start(core, lease);
+    unsigned needs = upstream_needs(lease);
+    bool starts = upstream_room(core, needs) > 0;
+    unsigned tries = starts ? upstream_try(core, needs) : 0;
+    struct task *task = (starts ? kind[lease->kind] : &waiting_kind)->start(core, lease);
     task->ended = on_ended;
-    task->reserved = needs(scheduler, lease);
+    task->tries = tries;
+    task->reserved = needs_bytes(scheduler, lease);
     scheduler->reserved += task->reserved;
     task->progress = scheduler_nudge;
-    task->lease_until = mono_after_ms(loop_now(core->loop), core->settings->queue.lease_ms);
-    list_push(&scheduler->running[class], &task->node);
+    task->lapse.fire = on_lapse;
+    keep_until(task, claim->asked_at);
+    list_push(&scheduler->running[claim->class], &task->node);
     core->metrics.claims++;
     if (scheduler->draining) {
         task->cancelled = true;
         task->kind->cancel(task);
     }
+    return starts;
 }
 
 /* A claim on its way may still bring tasks, which have to be given back. */
@@ -271,15 +286,17 @@ static void on_claimed(struct queue_op *op)
     struct claim *claim = container_of(op, struct claim, op);
     struct scheduler *scheduler = claim->scheduler;
     struct mono now = loop_now(scheduler->core->loop);
+    size_t started = 0;
     claim->asking = false;
-    if (op->tasks == 0)
-        claim->again_at = mono_after_ms(now, scheduler->core->settings->queue.claim_poll_ms);
-    else if (claim->class == QUEUE_FILES)
-        scheduler->files_at = now;
+    startup_claimed(scheduler->core, &op->fault);
     for (size_t i = 0; i < op->tasks; i++) {
-        start_task(scheduler, claim->class, op->task[i]);
+        started += start_task(claim, op->task[i]);
         op->task[i] = NULL;
     }
+    if (op->tasks == 0)
+        claim->again_at = mono_after_ms(now, scheduler->core->settings->queue.claim_poll_ms);
+    else if (started == 0)
+        claim->again_at = mono_after_ms(now, BLOCKED_MS);
     queue_op_release(op);
     loop_defer(scheduler->core->loop, &scheduler->pump);
     if (scheduler->draining && all_ended(scheduler))
@@ -294,11 +311,14 @@ static void on_ended(struct task *task)
         if (scheduler->beaten[i] == task)
             scheduler->beaten[i] = NULL;
     list_remove(&scheduler->running[class], &task->node);
+    timer_clear(scheduler->core->loop, &task->lapse);
     scheduler->reserved -= task->reserved;
+    upstream_tried(scheduler->core, task->tries);
+    bool worked = task->kind != &waiting_kind;
     task->kind->free(task);
-    if (!scheduler->draining)
+    if (!scheduler->draining && worked)
         scheduler_nudge(scheduler->core);
-    else if (all_ended(scheduler))
+    else if (scheduler->draining && all_ended(scheduler))
         scheduler->drained(scheduler->core);
 }
 
@@ -325,9 +345,8 @@ static void on_ticked(struct queue_op *op)
     scheduler->ticking = false;
     if (!op->fault.code) {
         scheduler->figures.live_daemons = op->live_daemons;
-        if (op->seq < scheduler->figures.seq)
-            core->lost_writes(core);
         scheduler->figures.seq = op->seq;
+        repair_note_tick(core, op);
         aep_set_fleet(core->aep, (int)(op->live_daemons > 0 ? op->live_daemons : 1));
         if (op->inbox > 0 && !scheduler->draining)
             inbox_look(scheduler->inbox);
@@ -357,16 +376,16 @@ static void lose(struct task *task)
 }
 
 /* Without a confirmed renewal until its end a lease is over, whatever Redis would say. */
-static void drop_expired(struct scheduler *scheduler)
+static void on_lapse(struct timer *timer)
 {
-    struct mono now = loop_now(scheduler->core->loop);
-    for (int class = 0; class < CLASSES; class ++)
-        list_each(&scheduler->running[class], node)
-        {
-            struct task *task = container_of(node, struct task, node);
-            if (mono_due(task->lease_until, now))
-                lose(task);
-        }
+    lose(container_of(timer, struct task, lapse));
+}
+
+static void renew(struct task *task, struct mono from)
+{
+    keep_until(task, from);
+    if (task->kind->renewed)
+        task->kind->renewed(task);
 }
 
 static size_t collect_beats(struct scheduler *scheduler, struct queue_beat *beat)
@@ -392,7 +411,6 @@ static void on_beat(struct timer *timer)
     size_t all =
         scheduler->running[QUEUE_CONTROL].count + scheduler->running[QUEUE_FILES].count;
     timer_set_in(core->loop, &scheduler->beat, core->settings->queue.lease_ms / 4);
-    drop_expired(scheduler);
     if (scheduler->beating || !queue_up(core->queue) || all == 0)
         return;
     struct queue_beat *beat = mem_alloc_array(all, sizeof *beat);
@@ -411,18 +429,22 @@ static void on_beat(struct timer *timer)
 static void on_beaten(struct queue_op *op)
 {
     struct scheduler *scheduler = container_of(op, struct scheduler, beat_op);
-    struct mono until =
-        mono_after_ms(scheduler->beat_at, scheduler->core->settings->queue.lease_ms);
     scheduler->beating = false;
     for (size_t i = 0; !op->fault.code && i < scheduler->beaten_count; i++) {
         struct task *task = scheduler->beaten[i];
-        if (task && op->held[i])
-            task->lease_until = until;
+        if (task && op->held[i] && !task->lost)
+            renew(task, scheduler->beat_at);
         else if (task)
             lose(task);
     }
     scheduler->beaten_count = 0;
     queue_op_release(op);
+}
+
+void scheduler_forget(struct scheduler *scheduler)
+{
+    for (int class = 0; class < CLASSES; class ++)
+        list_each(&scheduler->running[class], node) lose(container_of(node, struct task, node));
 }
 
 /* ---- the end */

@@ -17,6 +17,10 @@ void scheduler_free(struct scheduler *scheduler);
 /* Redis is up and the datasets are registered: begin, or go on after an outage. */
 void scheduler_begin(struct scheduler *scheduler);
 void scheduler_pause(struct scheduler *scheduler); /* no claims until begin */
+void scheduler_tick(struct scheduler *scheduler);  /* now: from then on a loss is noticed */
+
+/* Redis has forgotten what is running: drop it all. */
+void scheduler_forget(struct scheduler *scheduler);
 
 /* Claim nothing more, let every task stop; `drained` fires when none is left. */
 void scheduler_drain(struct scheduler *scheduler, void (*drained)(struct core *core));

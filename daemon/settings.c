@@ -79,6 +79,8 @@ static const struct conf_row row[] = {
   "SHA-256 of each body, or CRC-32C over TLS where the store proved that it checks it (auto)" },
 { "s3.conditional", CONF_CHOICE, AT(s3.conditional), "auto", 0, 0, "auto|require", 0,
   "require: refuse a store that ignores If-None-Match on PUT" },
+{ "s3.abort_uploads_after", CONF_DURATION, AT(s3.abort_uploads_ms), "48h", 0, 365 * DAY, NULL, 0,
+  "age at which an unfinished upload that no task knows is aborted; 0s = never" },
 { "s3.manifest", CONF_TEXT, AT(s3.manifest), DEFAULT_MANIFEST, 1, 400, NULL, 0,
   "key template of manifests" },
 

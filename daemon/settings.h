@@ -36,6 +36,7 @@ struct settings {
         int addressing; /* path|virtual */
         int payload;    /* enum s3_payload */
         int conditional;
+        int64_t abort_uploads_ms;
         char *manifest;
     } s3;
     struct {

@@ -2,16 +2,17 @@
 /*
  * From "configured" to "working".
  *
- *   Redis   up ─▶ register each dataset and its tail ─▶ registered
- *   store   probe ─▶ probed (traits known)      both ─▶ scheduler_begin
+ *   Redis   up ─▶ enroll (datasets, tails, what was lost) ─▶ scheduler_begin
+ *   store   probe ─▶ probed (traits known) ─┘ before the tails
  *                └ fault: told once, tried again with back-off
  */
 #include "daemon/startup.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "daemon/enroll.h"
+#include "daemon/ledger.h"
+#include "daemon/repair.h"
 #include "daemon/scheduler.h"
 #include "daemon/tail.h"
 #include "lib/base/log.h"
@@ -24,10 +25,10 @@
 struct startup {
     struct core *core;
     void (*refuse)(struct core *core, const struct fault *fault);
-    bool was_up, registered, probed;
-    size_t dataset; /* being registered */
-    bool tail_next; /* its options are set, the tail follows */
-    struct queue_op op;
+    bool was_up, claims_refused;
+    struct secret password; /* of Redis, as it was when it was last refused */
+    char *server;           /* which Redis process was registered last */
+    struct enroll *enroll;
     struct http *http; /* for the probe only; data moves in the uploader's threads */
     struct s3 *s3;
     struct s3_probe probe;
@@ -38,10 +39,9 @@ struct startup {
 
 static void on_up(void *owner);
 static void on_down(void *owner, const struct fault *fault);
-static void register_all(struct startup *startup);
-static void register_next(struct startup *startup);
-static void on_lost_writes(struct core *core);
-static void on_registered(struct queue_op *op);
+static void on_lost_writes(void *owner, const char *how);
+static void on_enrolled(struct core *core);
+static void on_enroll_failed(struct core *core, const struct fault *fault, bool store);
 static void start_probe(struct timer *timer);
 static void on_probed(struct s3_probe *probe);
 
@@ -54,13 +54,14 @@ enum err startup_new(struct core *core, const struct secret *password,
     startup->core = core;
     startup->refuse = refuse;
     core->startup = startup;
-    core->lost_writes = on_lost_writes;
+    if (password)
+        secret_set(&startup->password, password->text, password->len);
     fault_set(&startup->redis, ERR_REDIS_LOST, "not connected yet");
     fault_set(&startup->store, ERR_CONNECT, "not probed yet");
     struct queue_options options = {
         .redis = { .url = settings->redis.url,
                    .user = settings->redis.user,
-                   .password = password,
+                   .password = password ? &startup->password : NULL,
                    .connect_timeout_ms = 5000,
                    .reply_timeout_ms = 10000 },
         .prefix = settings->redis.prefix,
@@ -68,9 +69,11 @@ enum err startup_new(struct core *core, const struct secret *password,
         .owner = startup,
         .on_up = on_up,
         .on_down = on_down,
+        .on_lost_writes = on_lost_writes,
     };
     enum err err = queue_new(core->loop, &options, &core->queue, fault);
     if (err) {
+        secret_release(&startup->password);
         mem_free(startup);
         return err;
     }
@@ -81,6 +84,10 @@ enum err startup_new(struct core *core, const struct secret *password,
                                                      .max_connections = 2,
                                                      .connect_timeout_ms = 5000 });
     startup->s3 = s3_new(core->loop, startup->http, &core->s3);
+    core->ledger = ledger_new(startup->s3, settings);
+    core->repair = repair_new(core);
+    startup->enroll = enroll_new(
+        core, &(struct enroll_events){ .finished = on_enrolled, .failed = on_enroll_failed });
     startup->probe_again.fire = start_probe;
     timer_set_in(core->loop, &startup->probe_again, 0);
     *ret = startup;
@@ -92,11 +99,14 @@ void startup_free(struct startup *startup)
     if (!startup)
         return;
     timer_clear(startup->core->loop, &startup->probe_again);
-    queue_cancel(&startup->op);
-    queue_op_release(&startup->op);
+    repair_free(startup->core->repair);
     s3_free(startup->s3);
     http_free(startup->http);
+    enroll_free(startup->enroll);
+    ledger_free(startup->core->ledger);
     s3_probe_release(&startup->probe);
+    secret_release(&startup->password);
+    mem_free(startup->server);
     mem_free(startup);
 }
 
@@ -110,10 +120,10 @@ const struct fault *startup_store_fault(const struct startup *startup)
     return &startup->store;
 }
 
-static void begin_if_ready(struct startup *startup)
+static void set_well(struct fault *fault)
 {
-    if (startup->registered && startup->probed)
-        scheduler_begin(startup->core->scheduler);
+    fault->code = OK;
+    fault->text[0] = 0;
 }
 
 /* ---- queue */
@@ -121,19 +131,50 @@ static void begin_if_ready(struct startup *startup)
 static void on_up(void *owner)
 {
     struct startup *startup = owner;
+    const char *server = queue_server(startup->core->queue);
     log_event(LOG_INFO, "redis", "connected as %s", queue_owner_name(startup->core->queue));
     startup->was_up = true;
-    register_all(startup);
+    if (!startup->server || strcmp(startup->server, server) != 0)
+        repair_start(startup->core->repair);
+    mem_set_text(&startup->server, server);
+    scheduler_tick(startup->core->scheduler);
+    enroll_start(startup->enroll, false);
 }
 
 /*
- * The queue's counter went down: a failover, a restored backup or FLUSHALL took tasks away. What
- * we hold is fenced at the next beat; the tails are made anew and find again what is missing.
+ * A failover, a restored backup or FLUSHALL took tasks away. What we hold is fenced already, and
+ * dropped at once; what we know of the queue is forgotten; tails, jobs and the recent past are
+ * enrolled anew.
  */
-static void on_lost_writes(struct core *core)
+static void on_lost_writes(void *owner, const char *how)
 {
-    log_event(LOG_ERROR, "redis", "acknowledged writes are gone; datasets are registered anew");
-    register_all(core->startup);
+    struct startup *startup = owner;
+    struct core *core = startup->core;
+    core->metrics.redis_lost_writes++;
+    log_event(LOG_ERROR, "redis",
+              "acknowledged writes are lost: %s; all leases dropped, now %s", how,
+              queue_owner_name(core->queue));
+    scheduler_pause(core->scheduler);
+    scheduler_forget(core->scheduler);
+    tail_forget(core);
+    repair_start(core->repair);
+    enroll_start(startup->enroll, true);
+}
+
+/* A refused password may have been changed meanwhile: the next connection presents the new one. */
+static void renew_password(struct startup *startup)
+{
+    const char *file = startup->core->settings->redis.password_file;
+    struct secret password = { 0 };
+    struct fault fault = { 0 };
+    if (!file)
+        return;
+    if (secret_read_file(file, &password, &fault)) {
+        log_event(LOG_DEBUG, "redis", "error=%s: %s", err_name(fault.code), fault.text);
+        return;
+    }
+    secret_release(&startup->password);
+    startup->password = password;
 }
 
 static void on_down(void *owner, const struct fault *fault)
@@ -141,60 +182,48 @@ static void on_down(void *owner, const struct fault *fault)
     struct startup *startup = owner;
     bool news = strcmp(fault->text, startup->redis.text) != 0;
     startup->redis = *fault;
-    if (startup->core->scheduler)
-        scheduler_pause(startup->core->scheduler);
+    scheduler_pause(startup->core->scheduler);
+    if (fault->code == ERR_REDIS_DENIED)
+        renew_password(startup);
     if (fault->code == ERR_REDIS_UNFIT && !startup->was_up)
         startup->refuse(startup->core, fault);
     else if (news)
         log_event(LOG_ERROR, "redis", "error=%s: %s", err_name(fault->code), fault->text);
 }
 
-static void register_all(struct startup *startup)
+static void on_enrolled(struct core *core)
 {
-    startup->dataset = 0;
-    startup->tail_next = false;
-    queue_cancel(&startup->op);
-    register_next(startup);
+    struct startup *startup = core->startup;
+    set_well(&startup->redis);
+    set_well(&startup->store);
+    startup->claims_refused = false;
+    scheduler_begin(core->scheduler);
 }
 
-static void register_next(struct startup *startup)
+static void on_enroll_failed(struct core *core, const struct fault *fault, bool store)
 {
-    static const char *const order[] = { "concurrent", "commit", "sequential" };
-    struct core *core = startup->core;
-    queue_op_release(&startup->op);
-    startup->op.done = on_registered;
-    if (startup->tail_next) {
-        tail_submit(core, &startup->op, startup->dataset);
-        return;
-    }
-    const struct dataset_settings *dataset = &core->settings->dataset[startup->dataset];
-    char most[24];
-    snprintf(most, sizeof most, "%" PRId64, core->settings->queue.max_open_files);
-    struct queue_field field[] = { { "order", order[dataset->order] },
-                                   { "max_open_files", most } };
-    queue_dataset(core->queue, &startup->op, dataset->id, field, 2);
+    struct fault *kept = store ? &core->startup->store : &core->startup->redis;
+    if (strcmp(kept->text, fault->text) != 0)
+        log_event(LOG_ERROR, store ? "s3" : "redis", "datasets not registered error=%s: %s",
+                  err_name(fault->code), fault->text);
+    *kept = *fault;
 }
 
-static void on_registered(struct queue_op *op)
+void startup_claimed(struct core *core, const struct fault *fault)
 {
-    struct startup *startup = container_of(op, struct startup, op);
-    if (op->fault.code) {
-        startup->redis = op->fault;
-        log_event(LOG_ERROR, "redis", "dataset not registered error=%s: %s",
-                  err_name(op->fault.code), op->fault.text);
-        return; /* the next connection registers again */
-    }
-    if (startup->tail_next)
-        startup->dataset++;
-    startup->tail_next = !startup->tail_next;
-    if (startup->dataset < startup->core->settings->datasets) {
-        register_next(startup);
+    struct startup *startup = core->startup;
+    if (!queue_up(core->queue)) /* on_down has told */
         return;
-    }
-    startup->redis.code = OK;
-    startup->redis.text[0] = 0;
-    startup->registered = true;
-    begin_if_ready(startup);
+    if (fault->code && strcmp(fault->text, startup->redis.text) != 0)
+        log_event(LOG_ERROR, "redis", "claims are refused error=%s: %s", err_name(fault->code),
+                  fault->text);
+    if (fault->code)
+        startup->redis = *fault;
+    else if (startup->claims_refused)
+        set_well(&startup->redis);
+    if (!fault->code && startup->claims_refused)
+        log_event(LOG_INFO, "redis", "claims are accepted again");
+    startup->claims_refused = fault->code != OK;
 }
 
 /* ---- store */
@@ -244,8 +273,6 @@ static void on_probed(struct s3_probe *probe)
               "bucket=%s conditional_put=%d conditional_complete=%d checks_crc32c=%d",
               core->settings->s3.bucket, probe->traits.conditional_put,
               probe->traits.conditional_complete, probe->traits.checks_crc32c);
-    startup->store.code = OK;
-    startup->store.text[0] = 0;
-    startup->probed = true;
-    begin_if_ready(startup);
+    set_well(&startup->store);
+    enroll_store_ready(startup->enroll);
 }

@@ -11,12 +11,15 @@
 
 struct startup;
 
-/* Makes core->queue. ERR_CONFIG with a sentence if its URL is of no use. */
+/* Makes core->queue, ledger and repair. ERR_CONFIG with a sentence if its URL is of no use. */
 enum err startup_new(struct core *core, const struct secret *password,
                      void (*refuse)(struct core *core, const struct fault *fault),
                      struct startup **ret, struct fault *fault) MUST_CHECK;
 /* Stops what still runs; the queue itself is freed by main. */
 void startup_free(struct startup *startup);
+
+/* The scheduler's answer to a claim: what Redis refuses is told, and shown by the health check. */
+void startup_claimed(struct core *core, const struct fault *fault);
 
 /* OK, or why not. */
 const struct fault *startup_redis_fault(const struct startup *startup);

@@ -57,14 +57,18 @@ void tail_memory_free(struct tail_memory *memory, size_t datasets)
     mem_free(memory);
 }
 
-void tail_submit(struct core *core, struct queue_op *op, size_t dataset)
+void tail_forget(struct core *core)
+{
+    for (size_t i = 0; i < core->settings->datasets; i++)
+        core->tail_memory[i].count = 0;
+}
+
+void tail_submit(struct core *core, struct queue_op *op, size_t dataset, int64_t start_ms)
 {
     const struct dataset_settings *settings = &core->settings->dataset[dataset];
-    int64_t start = settings->start_ms, reached = core->tail_memory[dataset].cursor;
-    if (start < 0) /* from now on; if Redis has lost the tail, from where it was */
-        start = (reached ? reached : aep_now(core->aep).ms) - core->settings->aep.overlap_ms;
+    int64_t start = start_ms > 0 ? start_ms : 1;
     char text[24];
-    snprintf(text, sizeof text, "%" PRId64, start > 0 ? start : 1);
+    snprintf(text, sizeof text, "%" PRId64, start);
     char *id = mem_print("tail/%s", settings->id);
     struct queue_field field[] = { { "start", text } };
     struct queue_child child = { .kind = QUEUE_TAIL,
@@ -107,7 +111,9 @@ static void tail_cancel(struct task *task)
     walk_cancel(&container_of(task, struct tail, task)->walk);
 }
 
-const struct task_kind tail_kind = { tail_start, tail_cancel, tail_free, NULL };
+const struct task_kind tail_kind = { .start = tail_start,
+                                     .cancel = tail_cancel,
+                                     .free = tail_free };
 
 /* ---- one turn */
 
@@ -136,6 +142,9 @@ static void on_begin(struct deferred *work)
     tail->walk.dataset = tail->dataset->id;
     tail->walk.from = from < start ? start : from;
     tail->walk.to = aep_now(core->aep).ms - core->settings->aep.settle_ms;
+    if (tail->walk.to <=
+        tail->walk.from) /* our clock is behind: the answer will tell the time */
+        tail->walk.to = tail->walk.from + 1;
     tail->walk.page = on_page;
     tail->walk.done = on_walked;
     walk_start(&tail->walk);
@@ -164,7 +173,8 @@ static bool known(const struct tail *tail, uint64_t hash)
 static bool stops_at(struct tail *tail, uint64_t last)
 {
     struct tail_memory *memory = tail->memory;
-    if (!tail->remembers || tail->walk.full || memory->known[memory->count - 1] != last)
+    if (!tail->remembers || memory->count == 0 || tail->walk.full ||
+        memory->known[memory->count - 1] != last)
         return false;
     return memory->short_polls++ < SHORT_POLLS;
 }

@@ -19,7 +19,10 @@ struct tail_memory {
 struct tail_memory *tail_memory_new(size_t datasets);
 void tail_memory_free(struct tail_memory *memory, size_t datasets);
 
-/* Makes sure that every configured dataset has its tail in the queue. */
-void tail_submit(struct core *core, struct queue_op *op, size_t dataset);
+/* What was learned of a queue that has gone back in time says nothing about the one there is. */
+void tail_forget(struct core *core);
+
+/* Makes sure that a configured dataset has its tail in the queue; a new one begins at start_ms. */
+void tail_submit(struct core *core, struct queue_op *op, size_t dataset, int64_t start_ms);
 
 #endif

@@ -22,6 +22,8 @@ struct task_kind {
     void (*free)(struct task *task);
     /* What the lease renewal reports as `offset`; NULL = nothing. */
     const char *(*offset)(struct task *task);
+    /* The lease was renewed: what task_may_write forbade may go on. NULL = nothing waits. */
+    void (*renewed)(struct task *task);
 };
 
 struct task {
@@ -33,9 +35,11 @@ struct task {
     void (*progress)(
         struct core *core); /* the scheduler's doorbell: new work may be claimable */
     struct mono lease_until;
-    int64_t reserved; /* pool bytes; the scheduler's */
-    bool lost;        /* the lease is gone: end with task_drop */
-    bool cancelled;   /* cancel was asked for */
+    struct timer lapse; /* then; the scheduler's */
+    int64_t reserved;   /* pool bytes; the scheduler's */
+    unsigned tries;     /* upstreams whose breakers it tries; the scheduler's */
+    bool lost;          /* the lease is gone: end with task_drop */
+    bool cancelled;     /* cancel was asked for */
     bool ending;
     struct queue_op end;
 };
@@ -44,9 +48,16 @@ void task_init(struct task *task, struct core *core, struct queue_task *lease,
                const struct task_kind *kind);
 void task_release(struct task *task); /* what task_init took over */
 
+/*
+ * Whether an operation that changes S3 may begin. Not in the last third of a lease that was not
+ * renewed: it could end when the task is another worker's. `renewed` or the loss follows.
+ */
+bool task_may_write(const struct task *task);
+
 void task_complete(struct task *task, const struct queue_field *field, size_t fields);
 /* Retry or dead letter, by the fault's row; fenced = dropped. The one place that logs it. */
 void task_fail(struct task *task, const struct fault *fault);
+void task_give_up(struct task *task, const struct fault *fault); /* dead letter in any case */
 /* Back to the queue for `delay_ms`; costs no attempt. */
 void task_rest(struct task *task, int64_t delay_ms, const struct queue_field *field,
                size_t fields);

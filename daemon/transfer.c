@@ -19,7 +19,8 @@
 #define RANGE_WORK_MS 20000 /* Data Access cuts answers after 60 s */
 #define RANGE_MAX     (4LL << 30)
 #define STALL_MS      20000
-#define CUTS_MAX      6 /* in a row without a part's worth of progress */
+#define STALL_BYTES   20000 /* 1 kB/s */
+#define CUTS_MAX      6     /* in a row without a part's worth of progress */
 #define HUGE_PARTS    64
 #define LANES_GOAL                                                                             \
     (800.0 * 1024 * 1024 / 1000) /* bytes per ms: what one main thread can move */
@@ -64,7 +65,7 @@ void transfer_start(struct transfer *transfer)
     transfer->range_bytes = transfer->parts->size;
     transfer->lane_rate = 0;
     transfer->fault = (struct fault){ .code = OK };
-    transfer->stopping = transfer->finished = false;
+    transfer->refused = transfer->stopping = transfer->finished = false;
     lane_add(transfer);
     loop_defer(transfer->core->loop, &transfer->step);
 }
@@ -90,6 +91,19 @@ void transfer_cancel(struct transfer *transfer)
     fault_set(&fault, ERR_CANCELLED, "cancelled");
     if (!transfer->finished)
         stop(transfer, &fault);
+}
+
+void transfer_abort(struct transfer *transfer)
+{
+    transfer_cancel(transfer);
+    list_each(&transfer->lanes, node)
+        uploader_abort(&container_of(node, struct lane, node)->upload);
+}
+
+void transfer_resume(struct transfer *transfer)
+{
+    list_each(&transfer->lanes, node)
+        loop_defer(transfer->core->loop, &container_of(node, struct lane, node)->step);
 }
 
 /* Ends the transfer when no lane is left. */
@@ -226,11 +240,15 @@ static void step_lane(struct deferred *work)
     }
     if (!lane->buffer && !take_buffer(lane))
         return;
+    if (!part_full(lane)) {
+        if (!lane->reading)
+            lane_fetch(lane);
+        return;
+    }
     /* The last part of a GET waits for the proper end of the answer. */
-    if (part_full(lane) && !(lane->reading && lane->part == lane->last_part))
+    bool proper = !lane->reading || lane->part < lane->last_part;
+    if (proper && transfer->may_store(transfer))
         lane_store(lane);
-    else if (!part_full(lane) && !lane->reading)
-        lane_fetch(lane);
 }
 
 static void on_room(struct pool_waiter *waiter, void *buffer)
@@ -258,6 +276,7 @@ static void lane_fetch(struct lane *lane)
         .last = parts_start(parts, lane->last_part) + parts_length(parts, lane->last_part) - 1,
         .length = parts->length,
         .stall_ms = STALL_MS,
+        .stall_bytes = STALL_BYTES,
         .data = on_data,
         .done = on_read,
     };
@@ -395,6 +414,7 @@ static void on_stored(struct upload *upload)
     s3_call_release(&upload->call);
     if (fault.code) {
         transfer->crc32c = lane->crc;
+        transfer->refused = transfer->refused || !transfer->stopping;
         stop(transfer, &fault);
         return;
     }

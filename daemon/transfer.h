@@ -27,11 +27,13 @@ struct transfer {
     const char *file_id, *path, *key, *source;
     const char *upload_id; /* NULL: one PUT of the whole file */
     struct parts *parts;
+    bool (*may_store)(const struct transfer *transfer);  /* false: transfer_resume follows */
     void (*stored)(struct transfer *transfer, int part); /* durable in S3; parts says what */
     void (*done)(struct transfer *transfer);             /* once, last act, from the loop */
     /* ---- */
     struct fault fault; /* OK: all parts are stored */
-    uint32_t crc32c; /* of the bytes read, if a PUT of the whole file met an existing object */
+    bool refused;       /* the fault is the store's */
+    uint32_t crc32c;    /* of the bytes read, if that was a PUT of the whole file */
     /* private */
     struct list lanes;
     int64_t range_bytes; /* how much one GET asks for */
@@ -43,5 +45,9 @@ struct transfer {
 void transfer_start(struct transfer *transfer);
 /* Stops reading; parts on their way to S3 are awaited. `done` with ERR_CANCELLED follows. */
 void transfer_cancel(struct transfer *transfer);
+/* The same without waiting for the store: what is on its way there is ended. */
+void transfer_abort(struct transfer *transfer);
+/* Parts that may_store held back are tried again. */
+void transfer_resume(struct transfer *transfer);
 
 #endif

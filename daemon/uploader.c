@@ -4,7 +4,10 @@
  *
  *   main loop ── upload ──▶ worker's mailbox ──▶ s3_start … done ── upload ──▶ main mailbox
  *
- * A stop message is an upload-less mail; the worker then frees its clients and its loop ends.
+ *                 ── abort ───▶                 s3_cancel         ── abort ──▶
+ *
+ * An abort may cross its upload on the way: the upload is over when both are back. A stop message
+ * is a letter without an upload; the worker then frees its clients and its loop ends.
  */
 #include "daemon/uploader.h"
 
@@ -13,7 +16,6 @@
 #include <stdlib.h>
 
 #include "lib/base/digest.h"
-#include "lib/base/streak.h"
 
 #define PULSE_MS 500
 
@@ -24,7 +26,7 @@ struct uploader_worker {
     struct http *http;
     struct s3 *s3;
     struct mailbox *inbox;
-    struct mail stop;
+    struct upload_letter stop;
     struct timer pulse;
     _Atomic int64_t pulsed_at_us;
     size_t running; /* main thread's count */
@@ -35,12 +37,13 @@ struct uploader {
     struct uploader_worker *worker;
     int workers;
     size_t running;
-    struct streak streak;
+    void *owner;
+    void (*note)(void *owner, const struct s3_call *call);
 };
 
 static void *run_worker(void *arg);
-static void on_job(void *owner, struct mail *mail);
-static void on_result(void *owner, struct mail *mail);
+static void on_letter(void *owner, struct mail *mail);
+static void on_returned(void *owner, struct mail *mail);
 static void on_pulse(struct timer *timer);
 static void on_called(struct s3_call *call);
 
@@ -48,7 +51,7 @@ struct uploader *uploader_new(struct loop *loop, int workers, const struct s3_op
                               const struct http_options *http)
 {
     struct uploader *uploader = mem_alloc(sizeof *uploader);
-    uploader->results = mailbox_new(loop, uploader, on_result);
+    uploader->results = mailbox_new(loop, uploader, on_returned);
     uploader->worker = mem_alloc_array((size_t)workers, sizeof *uploader->worker);
     uploader->workers = workers;
     sigset_t all, before;
@@ -60,7 +63,7 @@ struct uploader *uploader_new(struct loop *loop, int workers, const struct s3_op
         worker->loop = loop_new();
         worker->http = http_new(worker->loop, http);
         worker->s3 = s3_new(worker->loop, worker->http, s3);
-        worker->inbox = mailbox_new(worker->loop, worker, on_job);
+        worker->inbox = mailbox_new(worker->loop, worker, on_letter);
         worker->pulse.fire = on_pulse;
         atomic_store(&worker->pulsed_at_us, clock_mono().us);
         if (pthread_create(&worker->thread, NULL, run_worker, worker))
@@ -77,7 +80,7 @@ void uploader_free(struct uploader *uploader)
     assert(uploader->running == 0);
     for (int i = 0; i < uploader->workers; i++) {
         struct uploader_worker *worker = &uploader->worker[i];
-        mailbox_post(worker->inbox, &worker->stop);
+        mailbox_post(worker->inbox, &worker->stop.mail);
         pthread_join(worker->thread, NULL);
     }
     mailbox_free(uploader->results);
@@ -93,9 +96,20 @@ void uploader_start(struct uploader *uploader, struct upload *upload)
             least = &uploader->worker[i];
     upload->uploader = uploader;
     upload->worker = least;
+    upload->job.upload = upload->abort.upload = upload;
+    upload->running = true;
+    upload->aborting = upload->arrived = upload->calling = false;
     least->running++;
     uploader->running++;
-    mailbox_post(least->inbox, &upload->mail);
+    mailbox_post(least->inbox, &upload->job.mail);
+}
+
+void uploader_abort(struct upload *upload)
+{
+    if (!upload->running || upload->aborting || upload->arrived)
+        return;
+    upload->aborting = true;
+    mailbox_post(upload->worker->inbox, &upload->abort.mail);
 }
 
 size_t uploader_running(const struct uploader *uploader)
@@ -103,9 +117,11 @@ size_t uploader_running(const struct uploader *uploader)
     return uploader->running;
 }
 
-const struct fault *uploader_fault(const struct uploader *uploader)
+void uploader_watch(struct uploader *uploader, void *owner,
+                    void (*note)(void *owner, const struct s3_call *call))
 {
-    return &uploader->streak.fault;
+    uploader->owner = owner;
+    uploader->note = note;
 }
 
 int64_t uploader_silence_ms(struct uploader *uploader)
@@ -140,43 +156,67 @@ static void on_pulse(struct timer *timer)
     timer_set_in(worker->loop, &worker->pulse, PULSE_MS);
 }
 
-static void post_result(struct upload *upload)
+static void post_back(struct upload_letter *letter)
 {
-    mailbox_post(upload->uploader->results, &upload->mail);
+    mailbox_post(letter->upload->uploader->results, &letter->mail);
 }
 
-static void on_job(void *owner, struct mail *mail)
+static void start_job(struct uploader_worker *worker, struct upload *upload)
 {
-    struct uploader_worker *worker = owner;
-    if (mail == &worker->stop) {
-        loop_stop(worker->loop);
-        return;
-    }
-    struct upload *upload = container_of(mail, struct upload, mail);
     struct s3_call *call = &upload->call;
     bool carries = call->op == S3_PUT || call->op == S3_PART;
     if (carries && digest_crc32c(0, call->body, call->body_len) != call->body_crc32c) {
         fault_set(&call->fault, ERR_DIGEST, "bytes of %s changed in memory", call->key);
-        post_result(upload);
+        post_back(&upload->job);
         return;
     }
+    upload->calling = true;
     call->done = on_called;
     s3_start(worker->s3, call);
 }
 
+static void on_letter(void *owner, struct mail *mail)
+{
+    struct uploader_worker *worker = owner;
+    struct upload_letter *letter = container_of(mail, struct upload_letter, mail);
+    struct upload *upload = letter->upload;
+    if (!upload) {
+        loop_stop(worker->loop);
+        return;
+    }
+    if (letter == &upload->job) {
+        start_job(worker, upload);
+        return;
+    }
+    if (upload->calling)
+        s3_cancel(&upload->call);
+    post_back(letter);
+}
+
 static void on_called(struct s3_call *call)
 {
-    post_result(container_of(call, struct upload, call));
+    struct upload *upload = container_of(call, struct upload, call);
+    upload->calling = false;
+    post_back(&upload->job);
 }
 
 /* ---- in the main thread */
 
-static void on_result(void *owner, struct mail *mail)
+static void on_returned(void *owner, struct mail *mail)
 {
     struct uploader *uploader = owner;
-    struct upload *upload = container_of(mail, struct upload, mail);
+    struct upload_letter *letter = container_of(mail, struct upload_letter, mail);
+    struct upload *upload = letter->upload;
+    if (letter == &upload->job)
+        upload->arrived = true;
+    else
+        upload->aborting = false;
+    if (!upload->arrived || upload->aborting)
+        return;
+    upload->running = false;
     uploader->running--;
     upload->worker->running--;
-    streak_note(&uploader->streak, &upload->call.fault);
+    if (uploader->note)
+        uploader->note(uploader->owner, &upload->call);
     upload->done(upload);
 }

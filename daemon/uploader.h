@@ -15,13 +15,23 @@
 
 struct uploader;
 
+/* What goes to a worker and comes back: the upload itself, or the wish to end it. */
+struct upload_letter {
+    struct mail mail;
+    struct upload *upload;
+};
+
 struct upload {
-    struct mail mail;    /* private */
     struct s3_call call; /* everything but `done` is set by the owner */
     void (*done)(struct upload *upload);
     /* private */
+    bool calling; /* worker's: S3 has it; apart from what the main thread writes */
+    struct upload_letter job, abort;
     struct uploader *uploader;
     struct uploader_worker *worker;
+    bool running;  /* main thread's: between start and `done` */
+    bool aborting; /* main thread's: the abort is on its way, and must return too */
+    bool arrived;  /* main thread's: the job has returned */
 };
 
 struct uploader *uploader_new(struct loop *loop, int workers, const struct s3_options *s3,
@@ -30,10 +40,13 @@ struct uploader *uploader_new(struct loop *loop, int workers, const struct s3_op
 void uploader_free(struct uploader *uploader);
 
 void uploader_start(struct uploader *uploader, struct upload *upload);
+/* Ends it soon: `done` follows, with ERR_CANCELLED unless it was over. No effect if not running. */
+void uploader_abort(struct upload *upload);
 size_t uploader_running(const struct uploader *uploader);
 
-/* For the health check: OK, or what the store has answered several times in a row. */
-const struct fault *uploader_fault(const struct uploader *uploader);
+/* `note` is told how each upload ended. */
+void uploader_watch(struct uploader *uploader, void *owner,
+                    void (*note)(void *owner, const struct s3_call *call));
 
 /* Milliseconds since the slowest worker last turned its loop: the watchdog's question. */
 int64_t uploader_silence_ms(struct uploader *uploader);

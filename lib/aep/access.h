@@ -76,7 +76,7 @@ enum err access_parse_page(const char *body, size_t len, const char *file_id,
 struct access_read {
     const char *file_id, *name; /* borrowed until done */
     int64_t first, last, length;
-    int64_t stall_ms;
+    int64_t stall_ms, stall_bytes; /* as in http.h */
     enum http_data (*data)(struct access_read *read, const void *bytes, size_t len);
     void (*done)(struct access_read *read);
     /* ---- */

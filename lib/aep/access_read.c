@@ -42,6 +42,7 @@ void access_read_start(struct aep *aep, struct access_read *read)
     call->service = AEP_CONTENT;
     call->http.method = "GET";
     call->http.stall_ms = read->stall_ms;
+    call->http.stall_bytes = read->stall_bytes;
     call->http.recv_buffer = wanted(read) >= BIG_RANGE ? BIG_BUFFER : 0;
     call->http.on_headers = on_headers;
     call->http.on_data = on_data;

@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "lib/aep/ims.h"
-#include "lib/base/streak.h"
 
 #define URL_MAX (16 * 1024)
 
@@ -37,8 +36,12 @@ struct aep {
     struct ims_waiter waiter; /* for all tokenless calls */
     struct wall server_time;
     struct mono server_time_at; /* 0: no Date seen yet */
-    struct streak streak;
+    bool refuses;               /* the last token that was tried was no good */
+    void *owner;
+    aep_note *note;
 };
+
+static const struct fault good = { .code = OK };
 
 static const char *const service_name[AEP_SERVICES] = {
     [AEP_CATALOG] = "Catalog",
@@ -205,9 +208,32 @@ static void learn_time(struct aep *aep, const struct http_req *req)
     aep->server_time_at = loop_now(aep->loop);
 }
 
-const struct fault *aep_fault(const struct aep *aep)
+void aep_watch(struct aep *aep, void *owner, aep_note *note)
 {
-    return &aep->streak.fault;
+    aep->owner = owner;
+    aep->note = note;
+}
+
+static void tell(const struct aep *aep, enum aep_upstream upstream, const struct fault *fault)
+{
+    if (aep->note)
+        aep->note(aep->owner, upstream, fault);
+}
+
+/* A token that is refused right after it was issued is no better than none. */
+static void tell_result(const struct aep_call *call)
+{
+    struct aep *aep = call->aep;
+    enum aep_upstream upstream = call->service == AEP_CATALOG ? AEP_OF_CATALOG : AEP_OF_ACCESS;
+    bool refused = call->fault.code == ERR_AUTH, let_in = call->http.status / 100 == 2;
+    if (refused && !call->repeated)
+        return;
+    if (refused || (let_in && aep->refuses)) {
+        aep->refuses = refused;
+        tell(aep, AEP_OF_IMS, refused ? &call->fault : &good);
+    }
+    if (!refused)
+        tell(aep, upstream, &call->fault);
 }
 
 const struct fault *aep_auth_fault(const struct aep *aep)
@@ -275,6 +301,8 @@ static void on_token(struct ims_waiter *waiter, const struct secret *token,
 {
     struct aep *aep = container_of(waiter, struct aep, waiter);
     struct aep_call *call;
+    if (!token || !aep->refuses)
+        tell(aep, AEP_OF_IMS, token ? &good : fault);
     while ((call = first_call(&aep->tokenless))) {
         if (token) {
             dispatch(call, token);
@@ -334,7 +362,7 @@ static void on_http_done(struct http_req *req)
     }
     learn_time(call->aep, req);
     judge(call);
-    streak_note(&call->aep->streak, &call->fault);
+    tell_result(call);
     leave_room(call, verdict(req));
     if (call->fault.code == ERR_AUTH)
         ims_reject(call->aep->ims, call->token.text);
@@ -357,6 +385,7 @@ static void judge(struct aep_call *call)
         fault_set(&call->fault, http_status_err(req->status), "%s %d: %s%s%s",
                   service_name[call->service], req->status, text[0] ? text : "no message",
                   known ? ", request " : "", known ? id : "");
+        secret_redact(&call->token, call->fault.text);
         call->fault.retry_after_ms = http_retry_after(req, aep_now(call->aep));
     }
     call->fault.http_status = req->status;
@@ -388,6 +417,7 @@ static void repeat(struct aep_call *call)
         .body_len = kept.body_len,
         .timeout_ms = kept.timeout_ms,
         .stall_ms = kept.stall_ms,
+        .stall_bytes = kept.stall_bytes,
         .max_body = kept.max_body,
         .recv_buffer = kept.recv_buffer,
         .send_buffer = kept.send_buffer,

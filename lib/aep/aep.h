@@ -47,9 +47,11 @@ void aep_set_fleet(struct aep *aep, int live_daemons);
 /* Server time: the last Date header seen, advanced by our monotonic clock; else our own. */
 struct wall aep_now(const struct aep *aep);
 
-/* For the health check: OK, or what has failed several times in a row. */
-const struct fault *aep_fault(const struct aep *aep);
-/* The same of authentication: OK, or why there is no token. */
+/* How each call ended, as far as it says something about one of the services behind it. */
+enum aep_upstream { AEP_OF_IMS, AEP_OF_CATALOG, AEP_OF_ACCESS };
+typedef void aep_note(void *owner, enum aep_upstream upstream, const struct fault *fault);
+void aep_watch(struct aep *aep, void *owner, aep_note *note);
+/* For the health check: OK, or why there is no token. */
 const struct fault *aep_auth_fault(const struct aep *aep);
 int64_t aep_token_expires_in_ms(const struct aep *aep); /* 0 = none */
 

@@ -41,7 +41,8 @@ struct ims {
     struct timer timer;
     struct http_req req;
     struct buf form;
-    bool freed; /* the owner has gone, the request has not yet */
+    struct secret secret; /* what the form was made with */
+    bool freed;           /* the owner has gone, the request has not yet */
 };
 
 static void wake(struct ims *ims);
@@ -89,6 +90,7 @@ static void forget_form(struct ims *ims)
 {
     mem_wipe(ims->form.data, ims->form.size);
     buf_release(&ims->form);
+    secret_release(&ims->secret);
 }
 
 static void destroy(struct ims *ims)
@@ -211,15 +213,14 @@ static void write_form(struct ims *ims, const struct secret *secret)
 
 static enum err send_request(struct ims *ims)
 {
-    AUTO(secret_release) struct secret secret = { 0 };
     struct fault fault = { 0 };
     ims->next_try_at = mono_after_ms(loop_now(ims->loop), REQUEST_GAP_MS);
-    if (secret_read_file(ims->secret_file, &secret, &fault)) {
+    if (secret_read_file(ims->secret_file, &ims->secret, &fault)) {
         ims->fault = fault;
         back_off(ims, ims->failures++);
         return fault.code;
     }
-    write_form(ims, &secret);
+    write_form(ims, &ims->secret);
     ims->asked_at = loop_now(ims->loop);
     ims->req = (struct http_req){
         .method = "POST",
@@ -278,6 +279,14 @@ static enum err read_answer(const struct http_req *req, struct wall now, struct 
                      text[0] ? text : "no message");
 }
 
+/* Some servers repeat in an error what they were told, as it was or as it was encoded. */
+static void redact(const struct ims *ims, struct fault *fault)
+{
+    char *encoded = strrchr(buf_text(&ims->form), '=') + 1;
+    secret_redact(&(struct secret){ encoded, strlen(encoded) }, fault->text);
+    secret_redact(&ims->secret, fault->text);
+}
+
 static enum err accept_answer(struct ims *ims)
 {
     AUTO(secret_release) struct secret token = { 0 };
@@ -287,6 +296,7 @@ static enum err accept_answer(struct ims *ims)
     if (!read_answer(&ims->req, loop_wall(ims->loop), &token, &life_ms, &fault) &&
         life_ms <= took_ms)
         fault_set(&fault, ERR_SERVER, "IMS: token expired before it arrived");
+    redact(ims, &fault);
     ims->fault = fault;
     if (fault.code != OK)
         return blame_upstream(&ims->fault);

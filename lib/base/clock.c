@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#define LAST_MS 253402300799999 /* the end of the year 9999: what can be written as a date */
+
 static enum err broken_down(struct tm tm, int64_t ms, struct wall *ret);
 
 struct mono clock_mono(void)
@@ -94,7 +96,7 @@ enum err wall_parse(const char *text, struct wall *ret)
     struct tm tm = { 0 };
     long long ms;
     if (all_digits(text)) {
-        if (strlen(text) > 15 || sscanf(text, "%lld", &ms) != 1)
+        if (strlen(text) > 15 || sscanf(text, "%lld", &ms) != 1 || ms > LAST_MS)
             return ERR_ARGUMENT;
         *ret = (struct wall){ ms };
         return OK;

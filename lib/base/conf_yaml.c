@@ -8,7 +8,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <yaml.h>
@@ -57,7 +56,7 @@ bool conf_yaml_read(const char *text, size_t len, struct conf_node *root,
     struct reader reader = { .errors = errors };
     *root = (struct conf_node){ .at = { 1, 1, 1 } };
     if (!yaml_parser_initialize(&reader.parser))
-        abort();
+        mem_exhausted("memory for a YAML parser");
     /* Without a fixed encoding libyaml would take UTF-16 too, and our places would be wrong. */
     yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&reader.parser, (const unsigned char *)text, len);
@@ -84,6 +83,8 @@ static bool next_event(struct reader *reader, yaml_event_t *event)
     if (yaml_parser_parse(&reader->parser, event))
         return true;
     const yaml_parser_t *parser = &reader->parser;
+    if (parser->error == YAML_MEMORY_ERROR)
+        mem_exhausted("memory for a YAML parser");
     reader->stopped = true;
     /* Errors of the decoder (bad UTF-8, control bytes) come without a mark of their own. */
     bool decoding = parser->error == YAML_READER_ERROR;

@@ -9,11 +9,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include <openssl/core_names.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
 
@@ -42,7 +42,31 @@ static void crc_prepare(void);
 static void must(bool ok)
 {
     if (!ok)
-        abort();
+        mem_exhausted("memory for OpenSSL, or without SHA-256");
+}
+
+static void *allocate(size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return mem_alloc_raw(size);
+}
+
+static void *resize(void *old, size_t size, const char *file, int line)
+{
+    (void)file, (void)line;
+    return mem_grow(old, size, 1);
+}
+
+static void release(void *memory, const char *file, int line)
+{
+    (void)file, (void)line;
+    mem_free(memory);
+}
+
+/* OpenSSL 3.0 crashes where it has no memory while it starts. */
+__attribute__((constructor)) static void use_memory_that_never_fails(void)
+{
+    must(CRYPTO_set_mem_functions(allocate, resize, release));
 }
 
 void digest_init(void)

@@ -4,7 +4,8 @@
  *   error  a human must act             warn   something failed, we go on and say how
  *   info   life cycle of jobs, batches  debug  state changes
  * Lines are key=value after the object. Control bytes are replaced; a line is cut at 2 KiB.
- * May be called from every thread: a line is one write(2). Losing the log never stops the work.
+ * May be called from every thread: a line is one write(2). Losing the log never stops the work:
+ * a line that cannot be written at once is counted, and the next one that can says so.
  */
 #ifndef SLUICE_BASE_LOG_H
 #define SLUICE_BASE_LOG_H
@@ -21,5 +22,8 @@ bool log_enabled(enum log_level level);
  * events about the daemon itself.
  */
 void log_event(enum log_level level, const char *object, const char *format, ...) PRINTF(3, 4);
+
+/* Lines that could not be written since the start. */
+uint64_t log_lost(void);
 
 #endif

@@ -1,44 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Allocation that aborts instead of failing. */
+/* Allocation that ends the process instead of failing. */
 #include "lib/base/mem.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
 
-static void *or_abort(void *memory)
+#include "lib/base/log.h"
+
+/* Everything on this way out works without an allocation. */
+void mem_exhausted(const char *what)
 {
-    if (memory)
-        return memory;
-    static const char text[] = "sluice: out of memory, aborting\n";
-    fwrite(text, 1, sizeof text - 1, stderr);
-    abort();
+    log_event(LOG_ERROR, NULL, "out of %s: exit at once, to be started again", what);
+    _exit(EX_OSERR);
+}
+
+static void *must_have(void *memory)
+{
+    if (!memory)
+        mem_exhausted("memory");
+    return memory;
 }
 
 void *mem_alloc(size_t size)
 {
-    return or_abort(calloc(1, size ? size : 1));
+    return must_have(calloc(1, size ? size : 1));
+}
+
+void *mem_alloc_raw(size_t size)
+{
+    return must_have(malloc(size ? size : 1));
 }
 
 void *mem_alloc_array(size_t count, size_t size)
 {
-    return or_abort(calloc(count ? count : 1, size ? size : 1));
+    return must_have(calloc(count ? count : 1, size ? size : 1));
 }
 
 void *mem_grow(void *old, size_t count, size_t size)
 {
-    return or_abort(reallocarray(old, count ? count : 1, size ? size : 1));
+    return must_have(reallocarray(old, count ? count : 1, size ? size : 1));
 }
 
 char *mem_copy_text(const char *text)
 {
-    return or_abort(strdup(text));
+    return must_have(strdup(text));
 }
 
 char *mem_copy_bytes(const void *bytes, size_t len)
 {
-    char *copy = or_abort(malloc(len + 1));
+    char *copy = must_have(malloc(len + 1));
     if (len)
         memcpy(copy, bytes, len);
     copy[len] = 0;
@@ -52,7 +66,7 @@ char *mem_print(const char *format, ...)
     va_start(args, format);
     int n = vasprintf(&text, format, args);
     va_end(args);
-    return or_abort(n < 0 ? NULL : text);
+    return must_have(n < 0 ? NULL : text);
 }
 
 void mem_free(void *memory)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Small allocations never fail: the process aborts instead, systemd restarts it and the queue
- * knows where every task stood. Big memory (part buffers) comes from a fixed pool instead.
- * AUTO(free_function) frees a local at the end of its scope.
+ * Small allocations never fail: the process ends instead (mem_exhausted), systemd restarts it
+ * and the queue knows where every task stood. Libraries that let us choose get the same
+ * functions: few of them survive a failure in good order. Big memory (part buffers) comes from
+ * a fixed pool. AUTO(free_function) frees a local at the end of its scope.
  */
 #ifndef SLUICE_BASE_MEM_H
 #define SLUICE_BASE_MEM_H
@@ -13,7 +14,8 @@
 
 #define MALLOC_LIKE __attribute__((malloc, returns_nonnull, warn_unused_result))
 
-void *mem_alloc(size_t size) MALLOC_LIKE; /* zeroed */
+void *mem_alloc(size_t size) MALLOC_LIKE;     /* zeroed */
+void *mem_alloc_raw(size_t size) MALLOC_LIKE; /* as it comes, for libraries */
 void *mem_alloc_array(size_t count, size_t size) MALLOC_LIKE;
 void *mem_grow(void *old, size_t count, size_t size)
     __attribute__((returns_nonnull, warn_unused_result));
@@ -24,6 +26,12 @@ void mem_free(void *memory);
 
 /* Frees the old text (NULL is fine) and keeps a copy of the new one (NULL stays NULL). */
 void mem_set_text(char **slot, const char *text);
+
+/*
+ * For every want that nothing can go on with: memory, a thread, a handle of a library. One line
+ * in the log, then EX_OSERR (71) at once: what is half done is left as a crash would leave it.
+ */
+_Noreturn void mem_exhausted(const char *what);
 
 /* Clears memory that held a secret; the compiler cannot drop it. */
 void mem_wipe(void *memory, size_t len);

@@ -10,6 +10,8 @@
 
 #include "lib/base/mem.h"
 
+#define REDACT_MIN 8
+
 static enum err check_file(const char *path, const struct stat *st, struct fault *fault);
 static enum err read_all(int fd, const char *path, struct secret *ret, struct fault *fault);
 
@@ -26,6 +28,28 @@ void secret_release(struct secret *secret)
     mem_wipe(secret->text, secret->len);
     mem_free(secret->text);
     *secret = (struct secret){ 0 };
+}
+
+static size_t common_prefix(const char *a, const char *b)
+{
+    size_t len = 0;
+    while (a[len] && a[len] == b[len])
+        len++;
+    return len;
+}
+
+void secret_redact(const struct secret *secret, char *text)
+{
+    size_t least = secret->len < REDACT_MIN ? secret->len : REDACT_MIN;
+    if (least == 0)
+        return;
+    for (; *text; text++) {
+        size_t len = common_prefix(text, secret->text);
+        if (len < least)
+            continue;
+        memset(text, '*', len);
+        text += len - 1;
+    }
 }
 
 static void close_fd(int *fd)

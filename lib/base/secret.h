@@ -19,6 +19,12 @@ void secret_set(struct secret *secret, const char *text, size_t len); /* copies 
 void secret_release(struct secret *secret);
 
 /*
+ * Replaces the secret by stars where a foreign text repeats it: all of it, or eight bytes and
+ * more of its beginning (texts are cut).
+ */
+void secret_redact(const struct secret *secret, char *text);
+
+/*
  * Reads a whole file. It must be a regular file (no symbolic link in the last component), owned
  * by us or root, not writable by group or others, not readable by others, 1 byte to 64 KiB.
  * One trailing newline is cut. ERR_SECRET with a sentence that names the file and the fix.

@@ -8,7 +8,6 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <uv.h>
 
 struct watch {
@@ -27,13 +26,16 @@ static void on_kick(struct deferred *work);
 
 /* ---- life */
 
+static void *resize(void *old, size_t size)
+{
+    return mem_grow(old, size, 1);
+}
+
 void http_init(void)
 {
     signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets without MSG_NOSIGNAL */
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
-        return;
-    fputs("sluice: libcurl cannot be initialized, aborting\n", stderr);
-    abort();
+    http_must((int)curl_global_init_mem(CURL_GLOBAL_DEFAULT, mem_alloc_raw, mem_free, resize,
+                                        mem_copy_text, mem_alloc_array));
 }
 
 void http_cleanup(void)
@@ -45,8 +47,9 @@ void http_must(int code)
 {
     if (code == 0)
         return;
-    fprintf(stderr, "sluice: HTTP client: libcurl or libuv refuses (%d), aborting\n", code);
-    abort();
+    char what[80];
+    snprintf(what, sizeof what, "resources of libcurl or libuv (%d)", code);
+    mem_exhausted(what);
 }
 
 void *http_must_have(void *handle)

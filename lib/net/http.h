@@ -44,9 +44,10 @@ struct http_req {
     int64_t timeout_ms; /* whole request; 0 = none */
     int64_t
         stall_ms; /* give up after so long without a byte moving (pauses excluded); 0 = none */
-    size_t max_body;    /* cap of the collected body, ERR_TOO_BIG beyond; 0 = 64 KiB */
-    size_t recv_buffer; /* 0 = 16 KiB; 256 KiB pays for big bodies without TLS */
-    size_t send_buffer; /* 0 = 64 KiB; 256 KiB saves wake-ups on big uploads */
+    int64_t stall_bytes; /* of the body, wanted in each stall_ms; fewer are as good as none */
+    size_t max_body;     /* cap of the collected body, ERR_TOO_BIG beyond; 0 = 64 KiB */
+    size_t recv_buffer;  /* 0 = 16 KiB; 256 KiB pays for big bodies without TLS */
+    size_t send_buffer;  /* 0 = 64 KiB; 256 KiB saves wake-ups on big uploads */
     void (*done)(struct http_req *req);
     /*
      * Optional: called once when the final header block is complete, before data. `status` and

@@ -148,6 +148,13 @@ static void touch(struct http_call *call)
     call->moved_at = loop_now(call->http->loop);
 }
 
+/* Slowness is counted anew: an answer begins, or we had paused it. */
+static void pace(struct http_call *call)
+{
+    call->paced_at = loop_now(call->http->loop);
+    call->paced_bytes = call->req->body_bytes;
+}
+
 static bool answered_well(const struct http_call *call)
 {
     return http_status_err(call->req->status) == OK;
@@ -157,6 +164,7 @@ static size_t final_headers(struct http_call *call, size_t len)
 {
     struct http_req *req = call->req;
     call->phase = PHASE_BODY;
+    pace(call);
     enum err code = req->on_headers ? req->on_headers(req) : OK;
     return code ? refuse(call, code) : len;
 }
@@ -259,6 +267,7 @@ static void on_resume(struct deferred *work)
     struct http_call *call = container_of(work, struct http_call, resume);
     call->phase = PHASE_BODY;
     touch(call);
+    pace(call);
     if (call->req->stall_ms)
         timer_set_in(call->http->loop, &call->stall, call->req->stall_ms);
     CURLcode code = curl_easy_pause(call->easy, CURLPAUSE_CONT);
@@ -290,6 +299,19 @@ static bool queue_moves(struct http_call *call)
     return call->unsent > 0 && call->unsent != before;
 }
 
+/* A body that only trickles; judged at the end of each stall_ms. */
+static bool trickles(struct http_call *call)
+{
+    struct mono now = loop_now(call->http->loop);
+    const struct http_req *req = call->req;
+    if (call->phase != PHASE_BODY ||
+        !mono_due(mono_after_ms(call->paced_at, req->stall_ms), now))
+        return false;
+    int64_t moved = req->body_bytes - call->paced_bytes;
+    pace(call);
+    return moved < req->stall_bytes;
+}
+
 /* Bytes only note the time, which is cheaper than moving the timer for each of them. */
 static void on_stall(struct timer *timer)
 {
@@ -297,9 +319,17 @@ static void on_stall(struct timer *timer)
     struct loop *loop = call->http->loop;
     int64_t stall_ms = call->req->stall_ms;
     struct mono due = mono_after_ms(call->moved_at, stall_ms);
-    char text[64];
+    char text[80];
+    if (trickles(call)) {
+        snprintf(text, sizeof text, "fewer than %lld bytes came within %lld ms",
+                 (long long)call->req->stall_bytes, (long long)stall_ms);
+        settle(call, explain(call, ERR_TIMEOUT, text));
+        return;
+    }
     if (!mono_due(due, loop_now(loop))) {
-        timer_set(loop, timer, due);
+        bool paced = call->req->stall_bytes > 0 && call->phase == PHASE_BODY;
+        timer_set(loop, timer,
+                  paced ? mono_earlier(due, mono_after_ms(call->paced_at, stall_ms)) : due);
         return;
     }
     if (queue_moves(call)) {

@@ -19,6 +19,7 @@ static const struct {
     { CURLOPT_QUICK_EXIT, 1 }, /* never join a resolver thread: that blocks the loop */
     { CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1 }, /* HTTP/2 uploads spin in curl 7.88 */
     { CURLOPT_FOLLOWLOCATION, 0 },
+    { CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2 }, /* or later, whatever the system allows */
     { CURLOPT_PATH_AS_IS, 1 }, /* signatures cover the path as it was written */
     { CURLOPT_HTTP_CONTENT_DECODING, 0 },
     { CURLOPT_HTTP09_ALLOWED, 0 },

@@ -44,13 +44,15 @@ struct http_call {
     struct deferred resume, finish;
     struct timer deadline, stall;
     struct mono moved_at; /* when a byte was last seen to move */
+    struct mono paced_at; /* since then stall_bytes are counted … */
+    int64_t paced_bytes;  /* … from here on */
     size_t sent;          /* of the body, given to curl */
     curl_socket_t socket; /* CURL_SOCKET_BAD = none known */
     int unsent;           /* in the kernel's queue when the stall timer last looked */
     char error[CURL_ERROR_SIZE];
 };
 
-/* Aborts on what can fail only for want of memory, or because curl lacks the option. */
+/* Ends the process on what fails only for want of memory, or because curl lacks the option. */
 void http_must(int curl_code);
 void *http_must_have(void *handle);
 #define SET(easy, option, value) http_must((int)curl_easy_setopt(easy, option, value))

@@ -14,7 +14,6 @@
 
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <uv.h>
 
 struct loop {
@@ -61,8 +60,20 @@ static void must(int status)
 {
     if (status >= 0)
         return;
-    fprintf(stderr, "sluice: event loop: %s, aborting\n", uv_strerror(status));
-    abort();
+    char what[80];
+    snprintf(what, sizeof what, "resources of the event loop (%s)", uv_strerror(status));
+    mem_exhausted(what);
+}
+
+static void *resize(void *old, size_t size)
+{
+    return mem_grow(old, size, 1);
+}
+
+/* libuv itself aborts where it has no memory. */
+__attribute__((constructor)) static void use_memory_that_never_fails(void)
+{
+    uv_replace_allocator(mem_alloc_raw, resize, mem_alloc_array, mem_free);
 }
 
 struct loop *loop_new(void)

@@ -31,7 +31,9 @@ struct redis {
     unsigned magic;
     struct loop *loop;
     struct redis_options options;
-    struct redis_url url;
+    struct redis_url url, moved;  /* as configured; where MOVED led */
+    const struct redis_url *peer; /* one of them */
+    bool follow;                  /* the next connection goes to `moved` */
     char *user;
     enum redis_state state;
     int attempt;     /* failed connections since the last good reply */
@@ -84,6 +86,7 @@ enum err redis_new(struct loop *loop, const struct redis_options *options, struc
     redis->options = *options;
     redis->options.url = redis->options.user = NULL; /* borrowed for this call only */
     redis->url = url;
+    redis->peer = &redis->url;
     mem_set_text(&redis->user, options->user);
     redis->timer.fire = on_timer;
     redis->refuse_work.run = run_refusals;
@@ -125,6 +128,7 @@ void redis_free(struct redis *redis)
     cancel_all(redis, &redis->refused);
     loop_undefer(redis->loop, &redis->refuse_work);
     redis_url_release(&redis->url);
+    redis_url_release(&redis->moved);
     mem_free(redis->user);
     redis->magic = 0;
     mem_free(redis);
@@ -162,7 +166,7 @@ static void send_call(struct redis *redis, struct redis_call *call, size_t argc,
 {
     if (!redis_command_write(redis_stream_output(redis->stream), argc, argv, len)) {
         fault_set(&call->fault, ERR_REDIS_LOST, "%s: too many commands wait to be sent",
-                  redis->url.name);
+                  redis->peer->name);
         refuse(redis, call);
         return;
     }
@@ -249,8 +253,10 @@ static void finish(struct redis *redis, struct redis_call *call, const struct re
 static void connect_now(struct redis *redis)
 {
     redis->state = REDIS_CONNECTING;
+    redis->peer = redis->follow ? &redis->moved : &redis->url;
+    redis->follow = false;
     redis->reader = redis_reader_new();
-    redis->stream = redis_stream_open(redis->loop, &redis->url, &stream_events, redis);
+    redis->stream = redis_stream_open(redis->loop, redis->peer, &stream_events, redis);
     timer_set_in(redis->loop, &redis->timer, redis->options.connect_timeout_ms);
 }
 
@@ -412,6 +418,23 @@ static void drop_because(struct redis *redis, enum err code, const char *text)
     drop(redis, &fault);
 }
 
+/* Only from the configured server: two that name each other must not lead us in circles. */
+static void find_moved(struct redis *redis, const struct fault *why)
+{
+    struct redis_url moved;
+    if (redis->peer != &redis->url || !redis_url_moved(why->text, &redis->url, &moved))
+        return;
+    redis_url_release(&redis->moved);
+    redis->moved = moved;
+    redis->follow = true;
+}
+
+void redis_reconnect(struct redis *redis, const struct fault *why)
+{
+    if (redis->stream)
+        drop(redis, why);
+}
+
 /*
  * Ends the connection and with it every call that was sent: nobody knows which were executed.
  * The state changes first, so that calls started from their `done` are refused.
@@ -419,9 +442,10 @@ static void drop_because(struct redis *redis, enum err code, const char *text)
 static void drop(struct redis *redis, const struct fault *why)
 {
     struct list_node *node;
-    fault_set(&redis->reason, why->code, "%s: %s", redis->url.name, why->text);
+    fault_set(&redis->reason, why->code, "%s: %s", redis->peer->name, why->text);
     redis->state = REDIS_WAITING;
-    disconnect(redis);
+    find_moved(redis, why);
+    disconnect(redis); /* `why` may belong to the stream */
     timer_set_in(
         redis->loop, &redis->timer,
         retry_delay_ms(redis->attempt, RECONNECT_BASE_MS, RECONNECT_CAP_MS, 0, random_bits()));

@@ -10,7 +10,8 @@
  *
  * After each connect AUTH/SELECT/CLIENT SETNAME are sent, then `on_up` runs; calls started in
  * it go first. A server that answers READONLY or NOAUTH loses its connection: the next one may
- * reach the new master, and presents the password as it is then.
+ * reach the new master, and presents the password as it is then. MOVED is followed for one
+ * connection; after that the configured server is asked again.
  *
  * Place for TLS: redis_stream.c, between uv stream and codec.
  */
@@ -41,6 +42,8 @@ enum err redis_new(struct loop *loop, const struct redis_options *options, struc
 /* Pending calls end with ERR_CANCELLED first. Not from inside `done`, `on_up` or `on_down`. */
 void redis_free(struct redis *redis);
 bool redis_up(const struct redis *redis);
+/* Drops the connection, as if it had been lost for this reason, and makes another one. */
+void redis_reconnect(struct redis *redis, const struct fault *why);
 size_t redis_pending(const struct redis *redis); /* cancelled ones count until their reply */
 
 /* Zeroed, with `done` set, before the first use. */

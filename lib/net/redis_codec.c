@@ -33,15 +33,15 @@ static const struct error_row {
     { "BUSY", ERR_REDIS_BUSY, false },
     { "TRYAGAIN", ERR_REDIS_BUSY, false },
     { "CLUSTERDOWN", ERR_REDIS_BUSY, false },
-    { "MASTERDOWN", ERR_REDIS_BUSY, false },
     { "ERR max number of clients reached", ERR_REDIS_BUSY, true },
     { "OOM", ERR_REDIS_FULL, false },
     { "MISCONF", ERR_REDIS_FULL, false },
-    { "NOREPLICAS", ERR_REDIS_ROLE, false },
-    { "MOVED", ERR_REDIS_ROLE, false },
-    { "ASK", ERR_REDIS_ROLE, false },
+    { "NOREPLICAS", ERR_REDIS_BUSY, false },
+    { "ASK", ERR_REDIS_BUSY, false }, /* the slot is on its way to another node */
+    { "MOVED", ERR_REDIS_ROLE, true },
     /* The name may point to another server by now. */
     { "READONLY", ERR_REDIS_ROLE, true },
+    { "MASTERDOWN", ERR_REDIS_ROLE, true },
     { "NOPERM", ERR_REDIS_DENIED, false },
     /* The password may be another one by now; it is read again for the new connection. */
     { "NOAUTH", ERR_REDIS_DENIED, true },

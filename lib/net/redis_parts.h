@@ -24,6 +24,8 @@ struct redis_url {
 enum err redis_url_parse(const char *text, struct redis_url *ret,
                          struct fault *fault) MUST_CHECK;
 void redis_url_release(struct redis_url *url);
+/* Where "MOVED <slot> <host>:<port>", said by the server at `from`, leads; false: nowhere. */
+bool redis_url_moved(const char *text, const struct redis_url *from, struct redis_url *ret);
 
 /*
  * One connection, from name to end; a reconnect makes a new one. Events come from the loop,

@@ -54,6 +54,22 @@ void redis_url_release(struct redis_url *url)
     *url = (struct redis_url){ 0 };
 }
 
+/* The last colon: an IPv6 address comes without brackets. No host: the one that answers. */
+bool redis_url_moved(const char *text, const struct redis_url *from, struct redis_url *ret)
+{
+    const char *at = strrchr(text, ' '), *port = strrchr(text, ':');
+    struct fault unused;
+    if (strncmp(text, "MOVED ", strlen("MOVED ")) != 0 || !port || port < at)
+        return false;
+    AUTO_TEXT char *given = mem_copy_bytes(at + 1, (size_t)(port - at - 1));
+    const char *host = *given ? given : from->host;
+    if (!host)
+        return false;
+    AUTO_TEXT char *place = mem_print(
+        strchr(host, ':') ? "redis://[%s]%s/%d" : "redis://%s%s/%d", host, port, from->db);
+    return redis_url_parse(place, ret, &unused) == OK;
+}
+
 static enum err refuse_tls(char *text, struct redis_url *url, struct fault *fault)
 {
     (void)text, (void)url;

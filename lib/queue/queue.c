@@ -2,8 +2,8 @@
 /*
  * The connection of the queue, and what is on its way over it.
  *
- *   DOWN ──up──▶ INFO ──fit──▶ VERSION ──current──▶ UP
- *    ▲             │              └──missing, old──▶ LOAD ──▶ UP
+ *   DOWN ──up──▶ INFO ──fit──▶ VERSION ──current──▶ COUNT ──▶ UP
+ *    ▲             │              └──missing, old──▶ LOAD ──▶ COUNT
  *    │lost         └──not fit, or trouble──▶ UNFIT ──2 s──▶ INFO
  *
  * A run is one verb. It is sent at once while the queue is UP; if its verb may be repeated it
@@ -11,10 +11,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <unistd.h>
 
-#include "lib/base/encode.h"
 #include "lib/net/retry.h"
 #include "lib/queue/queue_parts.h"
 #include "queue_lua.h"
@@ -23,8 +20,6 @@
 #define AGAIN_LEAST_MS 100
 #define AGAIN_MOST_MS  5000
 #define TRIES_MOST     20 /* more would not make the back-off longer */
-#define PREFIX_MAX     64
-#define HOST_MAX       64
 #define QUEUE_MAGIC    0x71756575u
 
 enum queue_state {
@@ -32,6 +27,7 @@ enum queue_state {
     QUEUE_INFO,
     QUEUE_VERSION,
     QUEUE_LOAD,
+    QUEUE_COUNT,
     QUEUE_UNFIT,
     QUEUE_UP,
     QUEUE_STATES
@@ -46,6 +42,10 @@ struct queue {
     void *owner;
     void (*on_up)(void *owner);
     void (*on_down)(void *owner, const struct fault *fault);
+    void (*on_lost_writes)(void *owner, const char *how);
+    struct queue_history history;
+    const char *lost_how;
+    struct deferred lost;
     enum queue_state state;
     struct fault why; /* not UP: the reason, as last told to the owner */
     struct redis_call check;
@@ -57,15 +57,18 @@ static void on_connected(void *owner);
 static void on_lost(void *owner, const struct fault *reason);
 static void on_checked(struct redis_call *call, const struct redisReply *reply);
 static void on_recheck(struct timer *timer);
+static void on_lost_writes(struct deferred *work);
 
 static void start_info(struct queue *queue);
 static void start_version(struct queue *queue);
 static void start_load(struct queue *queue);
+static void start_count(struct queue *queue);
 static void start_unfit(struct queue *queue);
 static void start_up(struct queue *queue);
 static enum queue_state read_info(struct queue *queue, const struct redisReply *reply);
 static enum queue_state read_version(struct queue *queue, const struct redisReply *reply);
 static enum queue_state read_load(struct queue *queue, const struct redisReply *reply);
+static enum queue_state read_count(struct queue *queue, const struct redisReply *reply);
 
 static void on_reply(struct redis_call *call, const struct redisReply *reply);
 static void on_again(struct timer *timer);
@@ -78,8 +81,8 @@ static const struct {
     enum queue_state (*read)(struct queue *queue, const struct redisReply *reply);
 } row[QUEUE_STATES] = {
     [QUEUE_INFO] = { start_info, read_info }, [QUEUE_VERSION] = { start_version, read_version },
-    [QUEUE_LOAD] = { start_load, read_load }, [QUEUE_UNFIT] = { start_unfit, NULL },
-    [QUEUE_UP] = { start_up, NULL },
+    [QUEUE_LOAD] = { start_load, read_load }, [QUEUE_COUNT] = { start_count, read_count },
+    [QUEUE_UNFIT] = { start_unfit, NULL },    [QUEUE_UP] = { start_up, NULL },
 };
 
 static struct queue *checked(void *owner)
@@ -91,58 +94,24 @@ static struct queue *checked(void *owner)
 
 /* ---- life ---- */
 
-static uint64_t random_bits(void)
-{
-    uint64_t bits;
-    if (getrandom(&bits, sizeof bits, 0) != sizeof bits)
-        abort();
-    return bits;
-}
-
-/* Unique for ever: a successor of this process must not be taken for it. */
-static char *make_owner_name(void)
-{
-    char host[HOST_MAX + 1] = { 0 }, hex[2 * 2 * sizeof(uint64_t) + 1];
-    uint64_t bits[2] = { random_bits(), random_bits() };
-    if (gethostname(host, HOST_MAX))
-        host[0] = 0;
-    static const char plain[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-";
-    for (char *c = host; *c; c++)
-        if (!strchr(plain, *c))
-            *c = '-';
-    encode_hex(bits, sizeof bits, hex);
-    return mem_print("%s.%d.%s", *host ? host : "host", (int)getpid(), hex);
-}
-
-static enum err check_prefix(const char *prefix, struct fault *fault)
-{
-    static const char plain[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:{}-";
-    size_t len = strlen(prefix);
-    if (len > 0 && len <= PREFIX_MAX && strspn(prefix, plain) == len)
-        return OK;
-    return fault_set(fault, ERR_CONFIG,
-                     "redis.prefix: want 1 to %d of A-Z a-z 0-9 _ . : { } -, like \"sluice:\"",
-                     PREFIX_MAX);
-}
-
 enum err queue_new(struct loop *loop, const struct queue_options *options, struct queue **ret,
                    struct fault *fault)
 {
     struct redis_options redis = options->redis;
-    enum err err = check_prefix(options->prefix, fault);
+    enum err err = queue_name_check_prefix(options->prefix, fault);
     if (err)
         return err;
     struct queue *queue = mem_alloc(sizeof *queue);
     *queue = (struct queue){ .magic = QUEUE_MAGIC,
                              .loop = loop,
                              .prefix = mem_copy_text(options->prefix),
-                             .owner_name = make_owner_name(),
+                             .owner_name = queue_name_make(),
                              .allow_volatile = options->allow_volatile,
                              .owner = options->owner,
                              .on_up = options->on_up,
                              .on_down = options->on_down,
+                             .on_lost_writes = options->on_lost_writes,
+                             .lost.run = on_lost_writes,
                              .check.done = on_checked,
                              .recheck.fire = on_recheck };
     list_init(&queue->runs);
@@ -165,6 +134,7 @@ void queue_free(struct queue *queue)
         return;
     queue->state = QUEUE_DOWN;
     timer_clear(queue->loop, &queue->recheck);
+    loop_undefer(queue->loop, &queue->lost);
     redis_cancel(&queue->check);
     for (struct list_node *node; (node = list_first(&queue->runs));) {
         struct queue_run *run = container_of(node, struct queue_run, node);
@@ -193,6 +163,11 @@ const char *queue_owner_name(const struct queue *queue)
     return queue->owner_name;
 }
 
+const char *queue_server(const struct queue *queue)
+{
+    return queue->history.server.run_id;
+}
+
 const char *queue_prefix(const struct queue *queue)
 {
     return queue->prefix;
@@ -208,12 +183,12 @@ static void enter(struct queue *queue, enum queue_state state)
         row[state].start(queue);
 }
 
-/* Tells the owner why there is no queue, once per reason. */
+/* Tells the owner why there is no queue, once per reason; a refused password each time. */
 static void report(struct queue *queue, const struct fault *fault)
 {
     bool known = queue->why.code == fault->code && strcmp(queue->why.text, fault->text) == 0;
     queue->why = *fault;
-    if (!known && queue->on_down)
+    if ((!known || fault->code == ERR_REDIS_DENIED) && queue->on_down)
         queue->on_down(queue->owner, fault);
 }
 
@@ -227,7 +202,8 @@ static void on_lost(void *owner, const struct fault *reason)
     struct queue *queue = checked(owner);
     redis_cancel(&queue->check);
     enter(queue, QUEUE_DOWN);
-    report(queue, reason);
+    if (reason->code != ERR_REDIS_ROLE || !strstr(reason->text, queue->why.text))
+        report(queue, reason); /* else it is on_recheck's own */
 }
 
 static void on_checked(struct redis_call *call, const struct redisReply *reply)
@@ -259,12 +235,51 @@ static void start_info(struct queue *queue)
     ask(queue, 1, (const char *const[]){ "INFO" });
 }
 
+/* ---- going back in time ---- */
+
+/*
+ * A name that no stored lease bears: what was held under the old one is fenced, also where the
+ * same fence number is given out a second time.
+ */
+static void lose_writes(struct queue *queue, const char *how)
+{
+    if (!how)
+        return;
+    mem_free(queue->owner_name);
+    queue->owner_name = queue_name_make();
+    queue->history.alive_until = 0;
+    queue->lost_how = how;
+    loop_defer(queue->loop, &queue->lost); /* not from inside somebody's answer */
+}
+
+static void on_lost_writes(struct deferred *work)
+{
+    struct queue *queue = container_of(work, struct queue, lost);
+    if (queue->on_lost_writes)
+        queue->on_lost_writes(queue->owner, queue->lost_how);
+}
+
+void queue_run_tick(struct queue_run *run, const char *owner, int64_t found, int64_t until,
+                    int64_t now)
+{
+    struct queue *queue = run->queue;
+    if (strcmp(owner, queue->owner_name) == 0) /* not sent under the name before a loss */
+        lose_writes(queue, queue_history_tick(&queue->history, found, until, now));
+}
+
+void queue_run_seq(struct queue_run *run, const struct redisReply *seq)
+{
+    run->op->seq = redis_reply_int(seq);
+    lose_writes(run->queue, queue_history_seq(&run->queue->history, run->op->seq));
+}
+
 static enum queue_state read_info(struct queue *queue, const struct redisReply *reply)
 {
     struct fault fault = queue->check.fault;
-    if (fault.code ||
-        queue_check_info(redis_reply_text(reply), queue->prefix, queue->allow_volatile, &fault))
+    const char *info = redis_reply_text(reply);
+    if (fault.code || queue_check_info(info, queue->prefix, queue->allow_volatile, &fault))
         return unfit(queue, &fault);
+    lose_writes(queue, queue_history_server(&queue->history, info));
     return QUEUE_VERSION;
 }
 
@@ -280,7 +295,7 @@ static enum queue_state read_version(struct queue *queue, const struct redisRepl
     if (queue->check.fault.code)
         return unfit(queue, &queue->check.fault);
     bool old = redis_reply_int(reply) < queue_library_version(queue_lua);
-    return old ? QUEUE_LOAD : QUEUE_UP;
+    return old ? QUEUE_LOAD : QUEUE_COUNT;
 }
 
 static void start_load(struct queue *queue)
@@ -293,9 +308,24 @@ static enum queue_state read_load(struct queue *queue, const struct redisReply *
     (void)reply;
     struct fault fault = { 0 };
     if (!queue->check.fault.code)
-        return QUEUE_UP;
+        return QUEUE_COUNT;
     (void)queue_library_fault(&queue->check.fault, &fault);
     return unfit(queue, &fault);
+}
+
+static void start_count(struct queue *queue)
+{
+    AUTO_TEXT char *key = mem_print("%sseq", queue->prefix);
+    ask(queue, 2, (const char *const[]){ "GET", key });
+}
+
+/* Before anything that waits is sent: it must not be accepted by another history. */
+static enum queue_state read_count(struct queue *queue, const struct redisReply *reply)
+{
+    if (queue->check.fault.code)
+        return unfit(queue, &queue->check.fault);
+    lose_writes(queue, queue_history_seq(&queue->history, redis_reply_int(reply)));
+    return QUEUE_UP;
 }
 
 static void start_unfit(struct queue *queue)
@@ -303,9 +333,14 @@ static void start_unfit(struct queue *queue)
     timer_set_in(queue->loop, &queue->recheck, RECHECK_MS);
 }
 
+/* A replica stays one; its address may lead to the new master by now. */
 static void on_recheck(struct timer *timer)
 {
-    enter(container_of(timer, struct queue, recheck), QUEUE_INFO);
+    struct queue *queue = container_of(timer, struct queue, recheck);
+    if (queue->why.code == ERR_REDIS_ROLE)
+        redis_reconnect(queue->redis, &queue->why);
+    else
+        enter(queue, QUEUE_INFO);
 }
 
 static void start_up(struct queue *queue)
@@ -400,7 +435,7 @@ static void try_later(struct queue_run *run)
 {
     int64_t ms =
         AGAIN_LEAST_MS + retry_delay_ms(run->tries, AGAIN_LEAST_MS,
-                                        AGAIN_MOST_MS - AGAIN_LEAST_MS, 0, random_bits());
+                                        AGAIN_MOST_MS - AGAIN_LEAST_MS, 0, queue_random());
     if (run->tries < TRIES_MOST)
         run->tries++;
     timer_set_in(run->queue->loop, &run->again, ms);
@@ -419,10 +454,13 @@ static void on_again(struct timer *timer)
 }
 
 /* Another Redis than the one we checked: the library is gone, or it became a replica. */
-static void suspect(struct queue *queue, enum err code)
+static void suspect(struct queue *queue, const struct fault *fault)
 {
-    if (queue->state == QUEUE_UP && (code == ERR_REDIS_LIBRARY || code == ERR_REDIS_ROLE))
-        enter(queue, QUEUE_INFO);
+    if (queue->state != QUEUE_UP ||
+        (fault->code != ERR_REDIS_LIBRARY && fault->code != ERR_REDIS_ROLE))
+        return;
+    queue->why = *fault; /* what is asked until we know more fails with it */
+    enter(queue, QUEUE_INFO);
 }
 
 static void on_reply(struct redis_call *call, const struct redisReply *reply)
@@ -431,7 +469,7 @@ static void on_reply(struct redis_call *call, const struct redisReply *reply)
     enum err code = call->fault.code;
     run->sent = false;
     run->op->fault = call->fault;
-    suspect(run->queue, code);
+    suspect(run->queue, &call->fault);
     if (code && run->verb->repeats && err_action(code) == ACT_WAIT) {
         try_later(run);
         return;

@@ -12,6 +12,11 @@
  * master), loads the library if it is missing or older, and then calls on_up. Verbs that report
  * work (fan save done fail release submit) are repeated over lost connections until Redis
  * answers; each is safe to repeat. The others fail with the row of the trouble.
+ *
+ * Lost writes: every mutation counts up `seq` and tells it. If it is ever lower than it was, or a
+ * replica was promoted in the place of the server that we knew, Redis may have forgotten what it
+ * had acknowledged. From that moment on the queue works under another owner name, so that no old
+ * lease is good for anything, and says so.
  */
 #ifndef SLUICE_QUEUE_QUEUE_H
 #define SLUICE_QUEUE_QUEUE_H
@@ -27,18 +32,24 @@ struct queue_options {
     bool allow_volatile;        /* run although Redis may forget (tests, demos) */
     void *owner;
     void (*on_up)(void *owner);
-    /* Connection lost or Redis unfit; the queue keeps trying. The text names the fix. */
+    /*
+     * Connection lost or Redis unfit; the queue keeps trying. The text names the fix. Once per
+     * reason, but each time that the password is refused: it may be exchanged then.
+     */
     void (*on_down)(void *owner, const struct fault *fault);
+    /* From the loop, once for each loss; the text says how it was noticed. */
+    void (*on_lost_writes)(void *owner, const char *how);
 };
 enum err queue_new(struct loop *loop, const struct queue_options *options, struct queue **ret,
                    struct fault *fault) MUST_CHECK;
 void queue_free(struct queue *queue); /* pending operations end with ERR_CANCELLED first */
 bool queue_up(const struct queue *queue);
 size_t queue_pending(const struct queue *queue);
-const char *queue_owner_name(const struct queue *queue); /* <host>.<pid>.<128 random bits> */
+/* <host>.<pid>.<128 random bits>; another one after lost writes. */
+const char *queue_owner_name(const struct queue *queue);
+const char *queue_server(const struct queue *queue); /* run id of the Redis process, or "" */
 
-void queue_cancel(
-    struct queue_op *op); /* no effect if it is not running; `done` will not fire */
+void queue_cancel(struct queue_op *op); /* `done` will not fire; none running: no effect */
 
 struct queue_claim {
     enum queue_class class;
@@ -83,11 +94,11 @@ void queue_fail(struct queue *queue, struct queue_op *op, const struct queue_tas
 void queue_release(struct queue *queue, struct queue_op *op, const struct queue_task *task,
                    int64_t delay_ms, const struct queue_field *field, size_t fields);
 
-/* Due delays and lapsed leases of all datasets; every daemon, about each second. */
+/* Due delays and lapsed leases of all datasets, each second; says what it buried. */
 void queue_tick(struct queue *queue, struct queue_op *op, const char *const *dataset,
                 size_t datasets, int64_t retention_ms);
 
-/* All results of a batch's files (held by us), unordered, each id once. */
+/* Results of a batch's files (held by us), unordered, each id once, all or ERR_REDIS_REPLY. */
 void queue_rows(struct queue *queue, struct queue_op *op, const struct queue_task *task);
 
 /* Makes a dataset known and sets its options (order, max_open_files, …). */

@@ -24,13 +24,14 @@
 -- it fall, Redis lost writes), events (capped audit log).
 --
 --   status  pending -> in-progress -> completed, or failed until an operator retries it
---   phase   fan (being listed) -> wait (for children) -> fin (batch: to be committed) -> end
---           A file: run -> end. A tail stays in fan. Failed and end: skipped or cancelled.
+--   phase   fan (being listed) -> wait (for children) -> fin (batch: to be committed, job: to be
+--           noted as done) -> end. A window goes from wait to end. A file: run -> end. A tail
+--           stays in fan. Failed and end: skipped or cancelled.
 --
 -- A task that has not ended is in exactly one of ready, delayed, lease, shut, dead, or it is in
 -- phase wait. Every function validates all before its first write: Redis undoes nothing.
 
-local VERSION = 1
+local VERSION = 2
 
 local ID_MAX = 400
 local CHILDREN_MAX = 1000       -- of one fan
@@ -40,6 +41,7 @@ local MOVES_MAX = 100           -- of one tick
 local COLLECT_MAX = 500         -- children removed by one tick
 local REVIVE_MAX = 1000         -- tasks revived by one retry
 local REJECTED_MAX = 1000
+local ELEMENT_MAX = 65536       -- of the inbox; what is longer no daemon looks at
 local EVENTS_MAX = 10000
 local COST_MIN = 65536          -- what a file costs of a claim's byte budget, at least
 local OPEN_FILES_DEFAULT = 20000
@@ -56,7 +58,7 @@ local GATED_PHASE = { commit = 'fin', sequential = 'fan' } -- which a batch ente
 -- Fields that only the functions below may write; a caller's field of that name is refused.
 local RESERVED = {}
 for name in ([[kind dataset lane parent order status phase gate owner fence attempts lost waits
-    created_at updated_at not_before error class sealed_by]]):gmatch('%S+') do
+    created_at updated_at not_before error class sealed_by listed]]):gmatch('%S+') do
   RESERVED[name] = true
 end
 
@@ -165,7 +167,7 @@ end
 
 local TASK = {
   'kind', 'dataset', 'lane', 'status', 'phase', 'order', 'parent', 'owner', 'fence', 'gate',
-  'class', 'offset', 'sealed_by',
+  'class', 'offset', 'sealed_by', 'listed',
 }
 
 local function load(id)
@@ -248,6 +250,11 @@ local function parents(task)
     return { task.parent }
   end
   return call('SMEMBERS', P .. 'up:' .. task.id)
+end
+
+-- Files of a batch that the queue knows, completed or not.
+local function count_files(batch)
+  return call('SCARD', P .. 'open:' .. batch) + call('HLEN', P .. 'rows:' .. batch)
 end
 
 ------------------------------------------------------------------------------------------------
@@ -407,6 +414,23 @@ local function bury(task, text, class)
   return note(task.id, 'failed', class)
 end
 
+-- From the beginning: something that the listing made is gone.
+local function relist(task)
+  unqueue(task)
+  call('HDEL', task.key, 'sealed_by')
+  set(task, { status = 'pending', phase = 'fan', offset = '0', gate = '', owner = '',
+    listed = count_files(task.id) })
+  enlist(task)
+  enqueue(task)
+  note(task.id, 'relisted')
+end
+
+-- A batch is committed from the rows of its files. Without all of them it must not be.
+local function lacks_rows(task)
+  return task.kind == 'batch'
+    and call('HLEN', P .. 'rows:' .. task.id) < (tonumber(task.listed) or 0)
+end
+
 -- Fan-in, by membership and never by a counter. A task settles when nothing is open below it.
 settle = function(task)
   if not task or task.phase ~= 'wait' then
@@ -420,8 +444,12 @@ settle = function(task)
     return
   end
   call('ZREM', P .. 'dead', task.id)
-  if task.kind ~= 'batch' then
+  if task.kind == 'window' then
     complete(task)
+    return
+  end
+  if lacks_rows(task) then
+    relist(task)
     return
   end
   call('HDEL', task.key, 'error', 'class')
@@ -450,8 +478,8 @@ end
 local function restart(task)
   call('HDEL', task.key, 'error', 'class', 'sealed_by', 'not_before')
   call('ZREM', P .. 'done', task.id)
-  set(task, { status = 'pending', phase = 'fan', offset = '0', gate = '', attempts = 0,
-    lost = 0 })
+  set(task, { status = 'pending', phase = task.kind == 'file' and 'run' or 'fan', offset = '0',
+    gate = '', attempts = 0, lost = 0, listed = count_files(task.id) })
   enlist(task)
   enqueue(task)
 end
@@ -586,18 +614,30 @@ local function attach(id, status, parent)
   end
 end
 
--- A known task gets one more parent, unless there is nothing to wait for: it is completed, or
--- an operator decided to skip it. One that was cancelled is wanted again.
-local function meet(task, parent)
-  local answer = 'dup'
+-- Whether a task that has ended needs nothing more: it is completed, or an operator decided to
+-- skip it. A file whose result was lost is not.
+local function stays_ended(task)
+  if task.kind == 'file' then
+    return call('HEXISTS', P .. 'rows:' .. task.parent, task.id) == 1
+  end
+  return task.status == 'completed' or task.class == 'skipped'
+end
+
+-- A known task gets one more parent, unless there is nothing to wait for. One that was cancelled
+-- is wanted again.
+local function meet(task, spec)
+  local answer, parent = 'dup', spec.parent
   if task.phase == 'end' then
-    if task.status == 'completed' or task.class == 'skipped' then
+    if stays_ended(task) then
       return 'have'
     end
+    set_fields(task, spec.fields)
     restart(task)
     answer = 'revived'
   end
-  if parent ~= '' and task.kind ~= 'file' then
+  if task.kind == 'file' then
+    call('SADD', P .. 'open:' .. task.parent, task.id)
+  elseif parent ~= '' then
     attach(task.id, task.status, parent)
   end
   return answer
@@ -606,7 +646,7 @@ end
 local function create(spec)
   local known = load(spec.id)
   if known then
-    return meet(known, spec.parent)
+    return meet(known, spec)
   end
   call('HSET', P .. 't:' .. spec.id, 'kind', spec.kind, 'dataset', spec.dataset,
     'lane', spec.lane, 'parent', spec.parent, 'order', spec.order, 'status', 'pending',
@@ -614,11 +654,11 @@ local function create(spec)
     'offset', 0, 'created_at', NOW, 'updated_at', NOW)
   local task = load(spec.id)
   set_fields(task, spec.fields)
-  if spec.parent ~= '' then
+  if spec.kind == 'file' then
     call('SADD', P .. 'open:' .. spec.parent, spec.id)
-    if spec.kind ~= 'file' then
-      call('SADD', P .. 'up:' .. spec.id, spec.parent)
-    end
+    call('HDEL', P .. 'rows:' .. spec.parent, spec.id) -- of a record that was lost
+  elseif spec.parent ~= '' then
+    attach(spec.id, 'pending', spec.parent)
   end
   task.offset = call('HGET', task.key, 'offset')
   enlist(task)
@@ -700,10 +740,14 @@ local function fan(a) -- id owner fence cursor sealed previous (child)…
     refuse('FENCED stale cursor')
   end
   local children, new = need_children(a, 7, task), 0
+  local known = count_files(id)
   for _, child in ipairs(children) do
     new = new + (create(child) == 'new' and 1 or 0)
   end
   set(task, { offset = cursor, lost = 0 })
+  if task.kind == 'batch' then
+    set(task, { listed = (tonumber(task.listed) or 0) + count_files(id) - known })
+  end
   if sealed then
     seal(task)
   else
@@ -719,9 +763,11 @@ end
 
 local function hold(task, owner, lease_ms)
   call('ZREM', ready_key(task), task.id)
-  call('HINCRBY', task.key, 'fence', 1)
   call('HINCRBY', task.key, 'attempts', 1)
-  set(task, { status = 'in-progress', owner = owner })
+  -- It grows, and is never given twice, not even by a Redis that went back in time.
+  local time = call('TIME')
+  local fence = math.max((tonumber(task.fence) or 0) + 1, time[1] * 1000000 + time[2])
+  set(task, { status = 'in-progress', owner = owner, fence = string.format('%.0f', fence) })
   call('ZADD', lease_key(task), NOW + lease_ms, task.id)
   note(task.id, 'claimed', owner)
   return { task.id, call('HGETALL', task.key) }
@@ -785,10 +831,15 @@ local function claim(a) -- owner lease_ms class lane max bytes part dataset…
   end
   -- Each call begins elsewhere, so that no dataset starves. The microseconds are as good as a
   -- counter for that, and cost no write.
-  local start = tonumber(call('TIME')[2])
+  local start, trouble = tonumber(call('TIME')[2]), nil
   for i = 1, #datasets do
-    claim_dataset(datasets[(start + i) % #datasets + 1], want, out)
+    local ok, problem = pcall(claim_dataset, datasets[(start + i) % #datasets + 1], want, out)
+    trouble = not ok and problem or trouble
   end
+  if trouble and #out == 0 then -- a key of a wrong type in one dataset must not stop the others
+    error(trouble)
+  end
+  table.insert(out, 1, seq())
   return out
 end
 
@@ -901,9 +952,11 @@ end
 ------------------------------------------------------------------------------------------------
 -- Time
 
-local function lapse(task, max_lost)
+local function lapse(task, max_lost, seen)
+  seen.lapsed = seen.lapsed + 1
   if call('HINCRBY', task.key, 'lost', 1) >= max_lost then
     bury(task, 'lost its lease ' .. max_lost .. ' times without progress', 'poison')
+    seen.poisoned[#seen.poisoned + 1] = task.id
     return
   end
   set(task, { status = 'pending', owner = '' })
@@ -911,13 +964,13 @@ local function lapse(task, max_lost)
   note(task.id, 'lease-lost')
 end
 
-local function move_lapsed(key, max_lost, limit)
+local function move_lapsed(key, max_lost, limit, seen)
   local due = call('ZRANGEBYSCORE', key, '-inf', '(' .. NOW, 'LIMIT', 0, limit)
   for _, id in ipairs(due) do
     local task = load(id)
     call('ZREM', key, id)
     if task and task.status == 'in-progress' then
-      lapse(task, max_lost)
+      lapse(task, max_lost, seen)
     end
   end
   return #due
@@ -939,22 +992,24 @@ local function tick(a) -- owner ttl_ms retention_ms max_lost dataset…
   local owner, ttl_ms = need_token(a[1], 'owner', 200), need_int(a[2], 'ttl', 1, 86400000)
   local retention_ms = need_int(a[3], 'retention', 0, 9e12)
   local max_lost, moved = need_int(a[4], 'max_lost', 1, 1000), 0
-  local datasets = rest(a, 5)
+  local datasets, seen = rest(a, 5), { lapsed = 0, poisoned = {} }
   for _, ds in ipairs(datasets) do
     need_dataset_name(ds)
   end
+  local before = tonumber(call('ZSCORE', P .. 'daemons', owner) or 0) -- the owner knows better?
   call('ZADD', P .. 'daemons', NOW + ttl_ms, owner)
   call('ZREMRANGEBYSCORE', P .. 'daemons', '-inf', NOW)
   for _, ds in ipairs(datasets) do
     for _, lease in ipairs({ 'lease:x:', 'lease:f:' }) do
-      moved = moved + move_lapsed(P .. lease .. ds, max_lost, MOVES_MAX - moved)
+      moved = moved + move_lapsed(P .. lease .. ds, max_lost, MOVES_MAX - moved, seen)
     end
     open_gate(ds)
   end
   moved = moved + move_due(MOVES_MAX - moved)
   collect(COLLECT_MAX)
   expire(retention_ms)
-  return { moved, call('ZCARD', P .. 'daemons'), call('LLEN', P .. 'inbox'), NOW, seq() }
+  return { moved, call('ZCARD', P .. 'daemons'), call('LLEN', P .. 'inbox'), NOW, seq(),
+    seen.lapsed, seen.poisoned, before }
 end
 
 ------------------------------------------------------------------------------------------------
@@ -1095,6 +1150,22 @@ local function error_text(problem)
   return type(problem) == 'table' and (problem.refused or problem.err) or tostring(problem)
 end
 
+local function reject(raw, reason)
+  call('LPUSH', P .. 'inbox:rejected', reason .. ' <- ' .. raw)
+  call('LTRIM', P .. 'inbox:rejected', 0, REJECTED_MAX - 1)
+end
+
+-- The oldest element. One that no daemon could take in never leaves Redis.
+local function inbox_peek()
+  local raw = call('LINDEX', P .. 'inbox', -1)
+  if raw and #raw > ELEMENT_MAX then
+    call('RPOP', P .. 'inbox')
+    reject(raw:sub(1, 200), 'an element of ' .. #raw .. ' bytes')
+    raw = ''
+  end
+  return raw or ''
+end
+
 -- Removing the element decides which daemon answers it. From then on it is either carried out
 -- or kept with a reason.
 local function inbox_take(a) -- raw (run word… | reject reason)
@@ -1114,8 +1185,7 @@ local function inbox_take(a) -- raw (run word… | reject reason)
     return { 'done', answer }
   end
   answer = error_text(answer)
-  call('LPUSH', P .. 'inbox:rejected', answer .. ' <- ' .. raw)
-  call('LTRIM', P .. 'inbox:rejected', 0, REJECTED_MAX - 1)
+  reject(raw, answer)
   return { 'rejected', answer }
 end
 
@@ -1133,7 +1203,7 @@ local function dataset(a) -- dataset [option value]…
   end
   call('SADD', P .. 'datasets', ds)
   set_fields({ key = P .. 'ds:' .. ds }, fields)
-  return { 'ok', call('INCR', P .. 'seq') }
+  return { 'ok', call('INCR', P .. 'seq'), NOW }
 end
 
 ------------------------------------------------------------------------------------------------
@@ -1213,20 +1283,53 @@ local function show(a) -- id
 end
 
 ------------------------------------------------------------------------------------------------
--- Repair: every index from the hashes. Pass a over all ids, then pass b over all ids.
+-- Repair: every index from the hashes. Pass a over all ids, then pass b over all ids. Daemons do
+-- that in the background (daemon/repair.c).
 
--- The sets of parents and of children mirror each other: what one side lost the other knows.
-local function fix_links(task, given)
+-- The record of a child is gone. What is known of a batch of a tail makes it anew; in all other
+-- cases its parent is listed once more.
+local function recall(task, id)
+  call('SREM', P .. 'open:' .. task.id, id)
+  call('SREM', P .. 'dead:' .. task.id, id)
+  local order = call('ZSCORE', P .. 'order:' .. task.dataset, id)
+  if task.kind == 'tail' and order then
+    create({ id = id, kind = 'batch', dataset = task.dataset, lane = task.lane, order = order,
+      parent = task.id, fields = {} })
+  elseif task.phase == 'fan' then
+    set(task, { offset = '0' }) -- whoever is listing it now is fenced by its cursor
+    enlist(task)
+  elseif task.phase == 'wait' then
+    relist(task)
+  end
+end
+
+-- Children and parents as the open set of a task has them.
+local function fix_children(task)
   local n = 0
   for _, id in ipairs(call('SMEMBERS', P .. 'open:' .. task.id)) do
     local child = load(id)
-    if child and child.kind ~= 'file' and child.phase ~= 'end' then
+    if not child then
+      recall(task, id)
+      n = n + 1
+    elseif child.phase == 'end' then
+      n = n + call('SREM', P .. 'open:' .. task.id, id)
+      call('SREM', P .. 'dead:' .. task.id, id)
+    elseif child.kind ~= 'file' then
       n = n + call('SADD', P .. 'up:' .. id, task.id)
     end
   end
-  if task.phase == 'end' then
-    return n
+  for _, id in ipairs(call('SMEMBERS', P .. 'dead:' .. task.id)) do
+    local child = load(id)
+    if not child or child.status ~= 'failed' then
+      n = n + call('SREM', P .. 'dead:' .. task.id, id)
+    end
   end
+  return n
+end
+
+-- The sets of parents and of children mirror each other: what one side lost the other knows.
+local function fix_links(task, given)
+  local n = fix_children(task)
   if task.kind ~= 'file' then
     given[#given + 1] = task.parent
     for _, id in ipairs(given) do
@@ -1286,10 +1389,14 @@ local function fix(a) -- a|b id [parent]…
     open_gate(task.dataset)
     return 0
   end
-  local n = fix_links(task, given)
+  local n
   if task.phase == 'end' then
-    n = n + fix_end(task)
+    n = fix_end(task)
+  elseif task.phase == 'fin' and task.status == 'pending' and lacks_rows(task) then
+    relist(task)
+    n = 1
   else
+    n = fix_links(task, given)
     n = n + enlist(task) + fix_place(task)
   end
   if n > 0 then
@@ -1344,6 +1451,7 @@ register('retry', retry)
 register('skip', skip, 'allow-oom')
 register('cancel', cancel, 'allow-oom')
 register('pause', pause, 'allow-oom')
+register('inbox_peek', inbox_peek, 'allow-oom')
 register('inbox_take', inbox_take)
 register('stat', stat, 'no-writes', 'allow-oom')
 register('show', show, 'no-writes', 'allow-oom')

@@ -83,6 +83,18 @@ enum err queue_check_info(const char *info, const char *prefix, bool allow_volat
     return check_cluster(info, prefix, fault);
 }
 
+void queue_check_server(const char *info, struct queue_server *ret)
+{
+    static const char none[] = "0000000000000000000000000000000000000000";
+    size_t len = 0;
+    const char *value = find_line(info, "run_id", &len);
+    *ret = (struct queue_server){ 0 };
+    if (value && len <= QUEUE_RUN_ID_MAX)
+        memcpy(ret->run_id, value, len);
+    value = find_line(info, "master_replid2", &len);
+    ret->promoted = value && !line_is(info, "master_replid2", none);
+}
+
 int64_t queue_library_version(const char *library)
 {
     static const char mark[] = "\nlocal VERSION = ";

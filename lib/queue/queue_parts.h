@@ -6,17 +6,42 @@
  *   queue         connection, checks, library; runs that are sent and repeated
  *   queue_task    replies to tasks and rows
  *   queue_verbs   one row and one function per verb
+ *   queue_look    the same for reading and mending
+ *   queue_name    names of owners and keys
  */
 #ifndef SLUICE_QUEUE_QUEUE_PARTS_H
 #define SLUICE_QUEUE_QUEUE_PARTS_H
 
 #include "lib/queue/queue.h"
 
-/* ---- checks ---- */
+/* ---- names and checks ---- */
+
+uint64_t queue_random(void);
+char *queue_name_make(void); /* of an owner; no other process ever had it */
+enum err queue_name_check_prefix(const char *prefix, struct fault *fault) MUST_CHECK;
 
 /* Whether the answer to INFO describes a Redis that will not forget tasks. */
 enum err queue_check_info(const char *info, const char *prefix, bool allow_volatile,
                           struct fault *fault) MUST_CHECK;
+/* Which process it is, and whether that was a replica before. */
+#define QUEUE_RUN_ID_MAX 40
+struct queue_server {
+    char run_id[QUEUE_RUN_ID_MAX + 1];
+    bool promoted;
+};
+void queue_check_server(const char *info, struct queue_server *ret);
+
+/* What we know of the queue in Redis; each new fact may tell that writes were lost: how, or NULL. */
+struct queue_history {
+    int64_t seq;         /* the highest seen */
+    int64_t alive_until; /* what our last tick has written; 0 = none yet */
+    struct queue_server server;
+};
+const char *queue_history_seq(struct queue_history *history, int64_t seq);
+const char *queue_history_tick(struct queue_history *history, int64_t found, int64_t until,
+                               int64_t now);
+const char *queue_history_server(struct queue_history *history, const char *info);
+
 /* The number behind "local VERSION = " in the library's text; -1 if there is none. */
 int64_t queue_library_version(const char *library);
 /* Adds what an operator has to do to a refused FUNCTION LOAD. */
@@ -29,6 +54,8 @@ struct queue_task *queue_task_parse(const char *id, const struct redisReply *fie
 void queue_rows_add(struct queue_op *op, const struct redisReply *flat);
 /* A table that grows while it is walked names rows twice. */
 void queue_rows_unique(struct queue_op *op);
+/* A list of ids, as rows without a value; what precedes the name of each is cut off. */
+void queue_rows_add_ids(struct queue_op *op, const struct redisReply *list, size_t before);
 
 /* ---- runs: one verb on its way ---- */
 
@@ -53,6 +80,7 @@ struct queue_run {
     bool sent;
     bool more;     /* set by `read`, which has changed args: ask once more */
     char *subject; /* whatever `read` has to know; freed with the run */
+    int64_t least; /* the same */
 };
 
 /* Its args hold the command up to the prefix. It is started even if building it went wrong. */
@@ -60,6 +88,11 @@ struct queue_run *queue_run_new(struct queue *queue, struct queue_op *op,
                                 const struct queue_verb *verb);
 void queue_run_start(struct queue_run *run);
 void queue_run_args(struct queue_run *run); /* begins args anew, up to the prefix */
+/* For `read`: the counter of mutations as the reply tells it. */
+void queue_run_seq(struct queue_run *run, const struct redisReply *seq);
+/* For `read`: what the tick of this owner found and wrote as its end of life. */
+void queue_run_tick(struct queue_run *run, const char *owner, int64_t found, int64_t until,
+                    int64_t now);
 const char *queue_prefix(const struct queue *queue);
 
 #endif

@@ -130,6 +130,18 @@ void queue_rows_add(struct queue_op *op, const struct redisReply *flat)
     }
 }
 
+void queue_rows_add_ids(struct queue_op *op, const struct redisReply *list, size_t before)
+{
+    size_t new = redis_reply_count(list);
+    op->row = mem_grow(op->row, op->rows + new, sizeof *op->row);
+    for (size_t i = 0; i < new; i++) {
+        const struct redisReply *id = redis_reply_at(list, i);
+        if (redis_reply_len(id) > before)
+            op->row[op->rows++] =
+                (struct queue_field){ mem_copy_text(redis_reply_text(id) + before), NULL };
+    }
+}
+
 static int compare_rows(const void *a, const void *b)
 {
     const struct queue_field *left = a, *right = b;

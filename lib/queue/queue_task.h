@@ -61,12 +61,14 @@ struct queue_op {
     size_t tasks;
     int64_t number; /* fan: room for more open files; tick: tasks moved */
     int64_t seq;    /* the queue's mutation counter, where the verb returns it */
-    int64_t live_daemons, inbox, server_ms; /* tick */
+    int64_t live_daemons, inbox, lapsed; /* tick */
+    int64_t server_ms;                   /* tick, dataset: the time of Redis */
+    bool found;                          /* field */
     bool *held;              /* beat: per task in order; false = fenced or cancelled */
-    struct queue_field *row; /* rows: id → row text */
+    struct queue_field *row; /* rows: id → row text; tick (poisoned), scan: ids alone */
     size_t rows;
     /* submit: new|dup|have|revived; peek: the element; accept: the answer, "rejected: why" or
-     * "gone" (another daemon was first); stat: its lines */
+     * "gone" (another daemon was first); stat: its lines; field: its value; scan: the cursor */
     struct buf text;
     /* private */
     struct queue_run *run;

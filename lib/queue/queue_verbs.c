@@ -16,6 +16,7 @@ static enum err read_fan(struct queue_run *run, const struct redisReply *reply);
 static enum err read_claim(struct queue_run *run, const struct redisReply *reply);
 static enum err read_beat(struct queue_run *run, const struct redisReply *reply);
 static enum err read_seq(struct queue_run *run, const struct redisReply *reply);
+static enum err read_dataset(struct queue_run *run, const struct redisReply *reply);
 static enum err read_tick(struct queue_run *run, const struct redisReply *reply);
 static enum err read_rows(struct queue_run *run, const struct redisReply *reply);
 static enum err read_text(struct queue_run *run, const struct redisReply *reply);
@@ -49,9 +50,9 @@ static const struct queue_verb row[] = {
     [RELEASE] = { "FCALL", "sluice_release", true, read_seq },
     [TICK] = { "FCALL", "sluice_tick", false, read_tick },
     [ROWS] = { "FCALL_RO", "sluice_rows", false, read_rows },
-    [DATASET] = { "FCALL", "sluice_dataset", true, read_seq },
+    [DATASET] = { "FCALL", "sluice_dataset", true, read_dataset },
     [STAT] = { "FCALL_RO", "sluice_stat", false, read_text },
-    [INBOX_PEEK] = { "LINDEX", NULL, false, read_text },
+    [INBOX_PEEK] = { "FCALL", "sluice_inbox_peek", false, read_text },
     [INBOX_TAKE] = { "FCALL", "sluice_inbox_take", false, read_taken },
 };
 
@@ -91,13 +92,20 @@ static void add_fields(struct queue_run *run, const struct queue_field *field, s
     }
 }
 
+/* Under which name it was claimed: not under the one of now, if writes were lost since then. */
+static const char *owner_of(const struct queue *queue, const struct queue_task *task)
+{
+    const char *owner = queue_task_get(task, "owner");
+    return owner ? owner : queue_owner_name(queue);
+}
+
 /* The task, and with owner and fence the proof that it is ours. */
 static struct queue_run *begin_held(struct queue *queue, struct queue_op *op, enum verb verb,
                                     const struct queue_task *task)
 {
     struct queue_run *run = begin(queue, op, verb);
     add(run, task->id);
-    add(run, queue_owner_name(queue));
+    add(run, owner_of(queue, task));
     add(run, task->fence);
     return run;
 }
@@ -146,7 +154,7 @@ static enum err read_submit(struct queue_run *run, const struct redisReply *repl
     if (!is_array(reply, 2))
         return unexpected(run, "pair");
     set_text(run->op, "", redis_reply_at(reply, 0));
-    run->op->seq = int_at(reply, 1);
+    queue_run_seq(run, redis_reply_at(reply, 1));
     return OK;
 }
 
@@ -177,7 +185,7 @@ static enum err read_fan(struct queue_run *run, const struct redisReply *reply)
 {
     if (!is_array(reply, 3))
         return unexpected(run, "triple");
-    run->op->seq = int_at(reply, 1);
+    queue_run_seq(run, redis_reply_at(reply, 1));
     run->op->number = int_at(reply, 2);
     return OK;
 }
@@ -201,11 +209,12 @@ void queue_claim(struct queue *queue, struct queue_op *op, const struct queue_cl
 static enum err read_claim(struct queue_run *run, const struct redisReply *reply)
 {
     struct queue_op *op = run->op;
-    if (!is_array(reply, 0))
-        return unexpected(run, "list of tasks");
-    size_t count = redis_reply_count(reply);
+    size_t count = is_array(reply, 0) ? redis_reply_count(reply) : 0;
+    if (count == 0)
+        return unexpected(run, "counter and tasks");
     op->task = mem_alloc_array(count, sizeof *op->task);
-    for (size_t i = 0; i < count; i++) {
+    queue_run_seq(run, redis_reply_at(reply, 0));
+    for (size_t i = 1; i < count; i++) {
         const struct redisReply *pair = redis_reply_at(reply, i);
         if (!is_array(pair, 2) || !is_array(redis_reply_at(pair, 1), 0))
             return unexpected(run, "list of tasks");
@@ -224,8 +233,10 @@ void queue_beat(struct queue *queue, struct queue_op *op, int64_t lease_ms,
     add(run, queue_owner_name(queue));
     add_int(run, lease_ms);
     for (size_t i = 0; i < count; i++) {
-        add(run, beat[i].task->id);
-        add(run, beat[i].task->fence);
+        const struct queue_task *task = beat[i].task;
+        bool ours = strcmp(owner_of(queue, task), queue_owner_name(queue)) == 0;
+        add(run, task->id);
+        add(run, ours ? task->fence : "0"); /* which no lease has */
         add(run, beat[i].offset ? beat[i].offset : "");
     }
     queue_run_start(run);
@@ -283,7 +294,16 @@ static enum err read_seq(struct queue_run *run, const struct redisReply *reply)
 {
     if (!is_array(reply, 2))
         return unexpected(run, "pair");
-    run->op->seq = int_at(reply, 1);
+    queue_run_seq(run, redis_reply_at(reply, 1));
+    return OK;
+}
+
+static enum err read_dataset(struct queue_run *run, const struct redisReply *reply)
+{
+    if (!is_array(reply, 3))
+        return unexpected(run, "pair and time");
+    run->op->server_ms = int_at(reply, 2);
+    queue_run_seq(run, redis_reply_at(reply, 1));
     return OK;
 }
 
@@ -293,7 +313,8 @@ void queue_tick(struct queue *queue, struct queue_op *op, const char *const *dat
                 size_t datasets, int64_t retention_ms)
 {
     struct queue_run *run = begin(queue, op, TICK);
-    add(run, queue_owner_name(queue));
+    run->subject = mem_copy_text(queue_owner_name(queue));
+    add(run, run->subject);
     add_int(run, DAEMON_TTL_MS);
     add_int(run, retention_ms);
     add_int(run, LOST_MAX);
@@ -303,13 +324,17 @@ void queue_tick(struct queue *queue, struct queue_op *op, const char *const *dat
 
 static enum err read_tick(struct queue_run *run, const struct redisReply *reply)
 {
-    if (!is_array(reply, 5))
-        return unexpected(run, "five numbers");
+    if (!is_array(reply, 8) || !is_array(redis_reply_at(reply, 6), 0))
+        return unexpected(run, "six numbers, a list and a number");
     run->op->number = int_at(reply, 0);
     run->op->live_daemons = int_at(reply, 1);
     run->op->inbox = int_at(reply, 2);
     run->op->server_ms = int_at(reply, 3);
-    run->op->seq = int_at(reply, 4);
+    queue_run_tick(run, run->subject, int_at(reply, 7), run->op->server_ms + DAEMON_TTL_MS,
+                   run->op->server_ms);
+    run->op->lapsed = int_at(reply, 5);
+    queue_rows_add_ids(run->op, redis_reply_at(reply, 6), 0);
+    queue_run_seq(run, redis_reply_at(reply, 4));
     return OK;
 }
 
@@ -325,8 +350,19 @@ void queue_rows(struct queue *queue, struct queue_op *op, const struct queue_tas
 {
     struct queue_run *run = begin(queue, op, ROWS);
     run->subject = mem_copy_text(task->id);
+    run->least = queue_task_int(task, "listed", 0);
     add_rows_args(run, "0");
     queue_run_start(run);
+}
+
+/* What lacks a row must not become a manifest. */
+static enum err check_rows(struct queue_run *run)
+{
+    size_t rows = run->op->rows;
+    if (rows >= (size_t)run->least)
+        return OK;
+    return fault_set(&run->op->fault, ERR_REDIS_REPLY, "results of %zu of %zu files are lost",
+                     (size_t)run->least - rows, (size_t)run->least);
 }
 
 static enum err read_rows(struct queue_run *run, const struct redisReply *reply)
@@ -337,7 +373,7 @@ static enum err read_rows(struct queue_run *run, const struct redisReply *reply)
     queue_rows_add(run->op, redis_reply_at(reply, 1));
     if (strcmp(next, "0") == 0) {
         queue_rows_unique(run->op);
-        return OK;
+        return check_rows(run);
     }
     queue_run_args(run);
     add_rows_args(run, next);
@@ -371,11 +407,7 @@ void queue_dataset(struct queue *queue, struct queue_op *op, const char *dataset
 
 void queue_inbox_peek(struct queue *queue, struct queue_op *op)
 {
-    struct queue_run *run = begin(queue, op, INBOX_PEEK);
-    AUTO_TEXT char *key = mem_print("%sinbox", queue_prefix(queue));
-    add(run, key);
-    add(run, "-1");
-    queue_run_start(run);
+    queue_run_start(begin(queue, op, INBOX_PEEK));
 }
 
 void queue_inbox_accept(struct queue *queue, struct queue_op *op, const char *raw,

@@ -16,8 +16,10 @@
 
 /* The leaves of all documents that we read; each part of a list overwrites the one before. */
 struct document {
-    struct s3_call *call; /* LIST_PARTS: grows as parts are read */
-    bool bad;             /* a value is too long or senseless */
+    struct s3_call *call;       /* LIST_PARTS: grows as parts are read */
+    struct s3_page *page;       /* 2xx to LIST, else NULL */
+    struct s3_uploads *uploads; /* 2xx to LIST_UPLOADS, else NULL */
+    bool bad;                   /* a value is too long or senseless */
     char root[XML_NAME_MAX + 1];
     char code[64], message[160], region[64];
     char upload_id[S3_UPLOAD_MAX + 1], etag[S3_ETAG_MAX + 3];
@@ -50,7 +52,7 @@ static const struct {
 typedef enum err answer_reader(struct s3_try *attempt, const struct document *document);
 
 static answer_reader read_created, read_stored, read_completed, read_nothing, read_listed,
-    read_found, read_content;
+    read_found, read_content, read_page, read_uploads;
 
 /* `root`: the document that a 2xx must bring; NULL = its body is none. */
 static const struct {
@@ -68,6 +70,9 @@ static const struct {
                         read_listed },
     [S3_HEAD] = { "HeadObject", NULL, "s3:GetObject and s3:ListBucket", read_found },
     [S3_GET] = { "GetObject", NULL, "s3:GetObject", read_content },
+    [S3_LIST] = { "ListObjectsV2", "ListBucketResult", "s3:ListBucket", read_page },
+    [S3_LIST_UPLOADS] = { "ListMultipartUploads", "ListMultipartUploadsResult",
+                          "s3:ListBucketMultipartUploads", read_uploads },
 };
 
 static enum err read_refusal(struct s3_try *attempt, const struct document *document,
@@ -80,8 +85,21 @@ static void add_part(struct document *document);
 static enum err bad(struct s3_try *attempt, const char *what);
 static void copy_etag(const char *from, char to[S3_ETAG_MAX + 1]);
 static bool decode_crc32c(const char *text, uint32_t *ret);
-static bool stored_crc32c(const struct http_req *req, uint32_t *ret);
+static bool stored_crc32c(const struct http_req *req, uint32_t *ret, bool *ret_noted);
 static enum err compare_crc32c(struct s3_try *attempt, uint32_t sent, uint32_t stored);
+
+/* What an earlier page left goes only now: it may hold where this one begins. */
+static void begin_listing(struct document *document)
+{
+    struct s3_call *call = document->call;
+    if (call->op == S3_LIST) {
+        document->page = &call->page;
+        s3_page_release(document->page);
+    } else if (call->op == S3_LIST_UPLOADS) {
+        document->uploads = &call->uploads;
+        s3_uploads_release(document->uploads);
+    }
+}
 
 enum err s3_answer_read(struct s3_try *attempt, struct wall now)
 {
@@ -97,6 +115,8 @@ enum err s3_answer_read(struct s3_try *attempt, struct wall now)
     call->fault.http_status = req->status;
     struct document document = { .call = call };
     bool success = req->status >= 200 && req->status < 300;
+    if (success)
+        begin_listing(&document);
     enum err broken = !success || row[call->op].root ? parse(attempt, &document) : OK;
     if (!success || strcmp(document.root, "Error") == 0)
         return read_refusal(attempt, &document, now);
@@ -167,6 +187,9 @@ static enum err refusal_row(const struct s3_try *attempt, const struct document 
         return ERR_REGION;
     if (err == ERR_NOT_FOUND && is_of_upload(op))
         return ERR_NO_UPLOAD; /* Ceph says NoSuchKey after an abort */
+    if (op == S3_COMPLETE && strcmp(document->code, "InvalidRequest") == 0 &&
+        err == ERR_REQUEST)
+        return ERR_BAD_PART; /* size or checksum of the whole is not that of its parts */
     if (err == ERR_DENIED && op == S3_HEAD && clocks_differ(attempt, now))
         return ERR_SKEW;
     return err;
@@ -245,7 +268,18 @@ static enum err read_found(struct s3_try *attempt, const struct document *docume
         copy_etag(text, call->etag);
     if (!http_header(req, "x-amz-meta-sluice-src", call->got_source, sizeof call->got_source))
         call->got_source[0] = 0;
-    call->has_crc32c = stored_crc32c(req, &call->got_crc32c);
+    call->has_crc32c = stored_crc32c(req, &call->got_crc32c, &call->noted_crc32c);
+    return OK;
+}
+
+/* What was asked for and nothing else: checksums of the whole object are not for its pieces. */
+static enum err check_range(struct s3_try *attempt)
+{
+    const struct s3_call *call = attempt->call;
+    struct http_range got;
+    if (attempt->req.status != 206 || http_content_range(&attempt->req, &got) ||
+        got.first != call->range_at || got.last != call->range_at + call->range_len - 1)
+        return bad(attempt, "is not the range that was asked for");
     return OK;
 }
 
@@ -258,7 +292,9 @@ static enum err read_content(struct s3_try *attempt, const struct document *docu
         return err;
     if (req->content.len != (size_t)call->got_size)
         return bad(attempt, "is shorter or longer than its Content-Length");
-    if (call->has_crc32c)
+    if (call->range_len > 0)
+        err = check_range(attempt);
+    else if (call->has_crc32c)
         err = compare_crc32c(attempt, digest_crc32c(0, req->content.data, req->content.len),
                              call->got_crc32c);
     if (err)
@@ -266,6 +302,25 @@ static enum err read_content(struct s3_try *attempt, const struct document *docu
     buf_release(&call->content);
     call->content = req->content;
     req->content = (struct buf){ 0 };
+    return OK;
+}
+
+static enum err read_page(struct s3_try *attempt, const struct document *document)
+{
+    if (!s3_page_finish(document->page))
+        return bad(attempt, "is one page of many without the next, or has unreadable keys");
+    return OK;
+}
+
+static enum err read_uploads(struct s3_try *attempt, const struct document *document)
+{
+    char text[64];
+    struct wall at = { 0 };
+    if (!s3_uploads_finish(document->uploads))
+        return bad(attempt, "is one page of many, but does not say where the next begins");
+    if (http_header(&attempt->req, "Date", text, sizeof text) &&
+        wall_parse_http(text, &at) == OK)
+        document->uploads->at_ms = at.ms;
     return OK;
 }
 
@@ -285,12 +340,9 @@ static enum err parse(struct s3_try *attempt, struct document *document)
     return err;
 }
 
-static void on_element(void *owner, const char *path, const char *text)
+static void take_leaf(struct document *document, const char *path, const char *text)
 {
-    struct document *document = owner;
     size_t len = strlen(text);
-    if (!strchr(path, '/')) /* the root comes last */
-        memcpy(document->root, path, strlen(path) + 1);
     for (size_t i = 0; i < sizeof field / sizeof field[0]; i++) {
         if (strcmp(field[i].path, path) != 0)
             continue;
@@ -300,8 +352,20 @@ static void on_element(void *owner, const char *path, const char *text)
         to[fits ? len : field[i].size - 1] = 0;
         document->bad = document->bad || (!fits && to != document->message);
     }
+}
+
+static void on_element(void *owner, const char *path, const char *text)
+{
+    struct document *document = owner;
+    if (!strchr(path, '/')) /* the root comes last */
+        memcpy(document->root, path, strlen(path) + 1);
+    take_leaf(document, path, text);
     if (strcmp(path, "ListPartsResult/Part") == 0)
         add_part(document);
+    if (document->page && !s3_page_element(document->page, path, text))
+        document->bad = true;
+    if (document->uploads && !s3_uploads_element(document->uploads, path, text))
+        document->bad = true;
 }
 
 static void add_part(struct document *document)
@@ -359,18 +423,21 @@ static bool decode_crc32c(const char *text, uint32_t *ret)
 }
 
 /* What the store says about the whole object: its own checksum, else our note of the PUT. */
-static bool stored_crc32c(const struct http_req *req, uint32_t *ret)
+static bool stored_crc32c(const struct http_req *req, uint32_t *ret, bool *ret_noted)
 {
     char text[32], *end;
     bool composite = http_header(req, "x-amz-checksum-type", text, sizeof text) &&
                      strcmp(text, "COMPOSITE") == 0;
     if (!composite && http_header(req, "x-amz-checksum-crc32c", text, sizeof text) &&
-        decode_crc32c(text, ret))
+        decode_crc32c(text, ret)) {
+        *ret_noted = false;
         return true;
+    }
     if (!http_header(req, "x-amz-meta-sluice-crc32c", text, sizeof text) ||
         strspn(text, "0123456789abcdef") != 8 || text[8])
         return false;
     *ret = (uint32_t)strtoul(text, &end, 16);
+    *ret_noted = true;
     return true;
 }
 

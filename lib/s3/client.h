@@ -53,7 +53,7 @@ struct s3_request {
     struct buf path, query, url, authorization;
     struct sigv4_header header[SIGV4_HEADERS_MAX]; /* "host" first */
     size_t headers;
-    char date[17], crc32c[9], crc32c_hex[9], size[21];
+    char date[17], crc32c[9], crc32c_hex[9], size[21], range[48];
 };
 
 /* Fills attempt->document, body and payload: what stays the same for each repetition. */

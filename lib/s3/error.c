@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * S3's error codes and what they mean for us. The list is that of the Amazon S3 API reference
- * ("Error responses") as far as our eight operations can meet it, plus what Ceph and Swift say.
+ * ("Error responses") as far as our operations can meet it, plus what Ceph and Swift say.
  * What depends on the request's parameters alone stays with its HTTP status. Pure.
  */
 #include <string.h>

@@ -4,6 +4,7 @@
  * value, or NULL where it does not apply. All headers are signed. URL and signature are made of
  * the same encoded path and query.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -15,13 +16,18 @@
 #define PARTS_PER_PAGE 1000
 #define PART_XML_MAX   2048 /* bytes of one <Part> in a Complete */
 
-#define ON(op)     (1u << (op))
-#define EVERY      (ON(S3_OPS) - 1)
+#define ON(op) (1u << (op))
+#define EVERY  (ON(S3_OPS) - 1)
+#define OF_BUCKET                                                                              \
+    (ON(S3_LIST) |                                                                             \
+     ON(S3_LIST_UPLOADS)) /* the bucket is the resource, the key is a prefix in the query */
 #define OF_UPLOADS (ON(S3_PART) | ON(S3_COMPLETE) | ON(S3_ABORT) | ON(S3_LIST_PARTS))
 
 static const char *const method[S3_OPS] = {
-    [S3_PUT] = "PUT",      [S3_CREATE] = "POST",    [S3_PART] = "PUT",  [S3_COMPLETE] = "POST",
-    [S3_ABORT] = "DELETE", [S3_LIST_PARTS] = "GET", [S3_HEAD] = "HEAD", [S3_GET] = "GET",
+    [S3_PUT] = "PUT",          [S3_CREATE] = "POST",  [S3_PART] = "PUT",
+    [S3_COMPLETE] = "POST",    [S3_ABORT] = "DELETE", [S3_LIST_PARTS] = "GET",
+    [S3_HEAD] = "HEAD",        [S3_GET] = "GET",      [S3_LIST] = "GET",
+    [S3_LIST_UPLOADS] = "GET",
 };
 
 /* What a header's value can be made of. */
@@ -47,6 +53,7 @@ static const char *checksum_mode(const struct source *from);
 static const char *object_size(const struct source *from);
 static const char *fingerprint(const struct source *from);
 static const char *checksum_note(const struct source *from);
+static const char *range(const struct source *from);
 
 static const struct {
     const char *name;
@@ -67,6 +74,7 @@ static const struct {
     { "x-amz-mp-object-size", ON(S3_COMPLETE), object_size },
     { "x-amz-meta-sluice-src", ON(S3_PUT) | ON(S3_CREATE), fingerprint },
     { "x-amz-meta-sluice-crc32c", ON(S3_PUT), checksum_note },
+    { "range", ON(S3_GET), range },
 };
 
 static void add_part_list(struct buf *out, const struct s3_call *call, bool checksums);
@@ -181,7 +189,8 @@ void s3_request_build(const struct s3_try *attempt, struct wall at, struct s3_re
     };
     sigv4_date(at, ret->date);
     buf_print(&ret->path, "%s/", s3->endpoint.path);
-    encode_percent(&ret->path, call->key, strlen(call->key), "/");
+    if (!(ON(call->op) & OF_BUCKET))
+        encode_percent(&ret->path, call->key, strlen(call->key), "/");
     add_query(&ret->query, call, attempt->marker);
     buf_print(&ret->url, "%s%s%s%s", s3->endpoint.origin, buf_text(&ret->path),
               ret->query.len ? "?" : "", buf_text(&ret->query));
@@ -203,9 +212,40 @@ void s3_request_release(struct s3_request *request)
     buf_release(&request->authorization);
 }
 
+static void add_list_query(struct buf *out, const struct s3_call *call)
+{
+    if (call->token) {
+        buf_add_text(out, "continuation-token=");
+        encode_percent(out, call->token, strlen(call->token), "");
+        buf_add_char(out, '&');
+    }
+    buf_print(out, "encoding-type=url&list-type=2&max-keys=%d&prefix=", S3_LIST_PAGE);
+    encode_percent(out, call->key, strlen(call->key), "");
+}
+
+static void add_uploads_query(struct buf *out, const struct s3_call *call)
+{
+    if (call->token) {
+        buf_add_text(out, "key-marker=");
+        encode_percent(out, call->token, strlen(call->token), "");
+        buf_add_char(out, '&');
+    }
+    buf_print(out, "max-uploads=%d&prefix=", S3_UPLOADS_PAGE);
+    encode_percent(out, call->key, strlen(call->key), "");
+    if (call->token) {
+        buf_add_text(out, "&upload-id-marker=");
+        encode_percent(out, call->upload_id, strlen(call->upload_id), "");
+    }
+    buf_add_text(out, "&uploads=");
+}
+
 /* Canonical: encoded, sorted by name, "=" even without a value. */
 static void add_query(struct buf *out, const struct s3_call *call, int marker)
 {
+    if (call->op == S3_LIST)
+        add_list_query(out, call);
+    if (call->op == S3_LIST_UPLOADS)
+        add_uploads_query(out, call);
     if (call->op == S3_CREATE)
         buf_add_text(out, "uploads=");
     if (call->op == S3_LIST_PARTS)
@@ -331,6 +371,17 @@ static const char *checksum_note(const struct source *from)
     snprintf(from->request->crc32c_hex, sizeof from->request->crc32c_hex, "%08x",
              from->call->body_crc32c);
     return from->request->crc32c_hex;
+}
+
+static const char *range(const struct source *from)
+{
+    const struct s3_call *call = from->call;
+    char *text = from->request->range;
+    if (call->range_len == 0)
+        return NULL;
+    snprintf(text, sizeof from->request->range, "bytes=%" PRId64 "-%" PRId64, call->range_at,
+             call->range_at + call->range_len - 1);
+    return text;
 }
 
 static void crc32c_text(uint32_t crc, char text[9])

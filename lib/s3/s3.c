@@ -91,7 +91,7 @@ static void clear_result(struct s3_call *call)
     call->etag[0] = call->new_upload_id[0] = call->got_source[0] = 0;
     call->got_size = 0;
     call->got_crc32c = 0;
-    call->has_crc32c = false;
+    call->has_crc32c = call->noted_crc32c = false;
     call->tries = 0;
 }
 
@@ -126,6 +126,8 @@ void s3_call_release(struct s3_call *call)
     mem_free(call->listed);
     call->listed = NULL;
     call->listed_count = 0;
+    s3_page_release(&call->page);
+    s3_uploads_release(&call->uploads);
     buf_release(&call->content);
 }
 

@@ -6,8 +6,8 @@
  * the store echoes (checksum, ETag) is compared with what was sent.
  *
  * Sources: Amazon S3 API reference (PutObject, CreateMultipartUpload, UploadPart,
- * CompleteMultipartUpload, AbortMultipartUpload, ListParts, HeadObject, GetObject), S3 user guide
- * "Checking object integrity", "Conditional writes".
+ * CompleteMultipartUpload, AbortMultipartUpload, ListParts, ListObjectsV2,
+ * ListMultipartUploads, HeadObject, GetObject), S3 user guide "Checking object integrity", "Conditional writes".
  */
 #ifndef SLUICE_S3_S3_H
 #define SLUICE_S3_S3_H
@@ -15,10 +15,10 @@
 #include "lib/net/http.h"
 #include "lib/s3/creds.h"
 #include "lib/s3/key.h"
+#include "lib/s3/list.h"
+#include "lib/s3/uploads.h"
 
-#define S3_ETAG_MAX   256
 #define S3_UPLOAD_MAX 512
-#define S3_PARTS_MAX  10000
 #define S3_PART_MIN   (5 * 1024 * 1024)
 
 struct s3;
@@ -46,23 +46,17 @@ struct s3 *s3_new(struct loop *loop, struct http *http, const struct s3_options 
 void s3_free(struct s3 *s3); /* running calls end with ERR_CANCELLED first */
 
 enum s3_op {
-    S3_PUT,        /* body → object */
-    S3_CREATE,     /* → upload_id */
-    S3_PART,       /* body, upload_id, part_number → etag */
-    S3_COMPLETE,   /* upload_id, parts, size → etag (may be empty: ask HEAD) */
-    S3_ABORT,      /* upload_id; a missing upload is success */
-    S3_LIST_PARTS, /* upload_id → parts, all pages; ERR_NO_UPLOAD if it is gone */
-    S3_HEAD,       /* → size, etag, source, crc32c; ERR_NOT_FOUND if absent */
-    S3_GET,        /* → content (small objects: manifests), at most 64 MiB */
+    S3_PUT,          /* body → object */
+    S3_CREATE,       /* → upload_id */
+    S3_PART,         /* body, upload_id, part_number → etag */
+    S3_COMPLETE,     /* upload_id, parts, size → etag (may be empty: ask HEAD) */
+    S3_ABORT,        /* upload_id; a missing upload is success */
+    S3_LIST_PARTS,   /* upload_id → parts, all pages; ERR_NO_UPLOAD if it is gone */
+    S3_HEAD,         /* → size, etag, source, crc32c; ERR_NOT_FOUND if absent */
+    S3_GET,          /* → content of the object, or of a range of it, at most 64 MiB */
+    S3_LIST,         /* → page: objects whose keys begin with `key` */
+    S3_LIST_UPLOADS, /* → uploads, those of keys that begin with `key` */
     S3_OPS
-};
-
-struct s3_part {
-    int number; /* from 1 */
-    int64_t size;
-    uint32_t crc32c;
-    bool has_crc32c;
-    char etag[S3_ETAG_MAX + 1]; /* as the store wrote it, without quotes */
 };
 
 /*
@@ -83,8 +77,12 @@ struct s3_call {
     int part_number;
     const struct s3_part *parts; /* COMPLETE: ascending from 1 */
     size_t part_count;
-    int64_t size;        /* COMPLETE: of the whole object (x-amz-mp-object-size) */
-    uint32_t crc32c;     /* COMPLETE: of the whole object */
+    int64_t size;                /* COMPLETE: of the whole object (x-amz-mp-object-size) */
+    uint32_t crc32c;             /* COMPLETE: of the whole object */
+    int64_t range_at, range_len; /* GET: these bytes; range_len 0 = all */
+    const char *token;           /* LIST: page.next of the page before; NULL = the first page;
+                        * LIST_UPLOADS: uploads.next_key, with next_id as upload_id */
+
     bool once;           /* no retries here (probe) */
     bool force;          /* condition and body checksum are sent, proven or not (probe) */
     int64_t deadline_ms; /* for all tries together; 0 = default */
@@ -96,11 +94,14 @@ struct s3_call {
     char got_source[128];
     int64_t got_size;
     uint32_t got_crc32c;
-    bool has_crc32c;        /* HEAD: the store knows a full-object CRC-32C */
+    bool has_crc32c;   /* HEAD: the store knows a full-object CRC-32C */
+    bool noted_crc32c; /* … but only as our note of the PUT: nobody looked at the bytes */
     struct s3_part *listed; /* LIST_PARTS: ascending; freed by s3_call_release */
     size_t listed_count;
-    struct buf content; /* GET */
-    int tries;          /* requests sent */
+    struct buf content;        /* GET */
+    struct s3_page page;       /* LIST; freed by s3_call_release */
+    struct s3_uploads uploads; /* LIST_UPLOADS; freed by s3_call_release */
+    int tries;                 /* requests sent */
     /* private */
     struct s3_try *attempt;
 };

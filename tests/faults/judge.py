@@ -38,8 +38,9 @@ class Memory:
                                                not HOUSEKEEPING.search(key))}
 
     def uploads(self, prefix):
-        """Keys of uploads in progress."""
-        return [item.key for item in self.store.uploads.values() if item.key.startswith(prefix)]
+        """Keys of uploads in progress; that of a probe that was interrupted is the janitor's."""
+        return [item.key for item in self.store.uploads.values()
+                if item.key.startswith(prefix) and not HOUSEKEEPING.search(item.key)]
 
     def read(self, key):
         """The object in pieces."""
@@ -101,7 +102,8 @@ class Judge:
 
     def after_claim(self, _arguments, reply):
         """Remembers the grants."""
-        for task, flat in reply:
+        self.count(reply[0])
+        for task, flat in reply[1:]:
             fields = dict(zip(flat[::2], flat[1::2]))
             self.grant[task.decode()] = (fields[b"owner"].decode(), fields[b"fence"].decode())
 
@@ -198,10 +200,9 @@ class Judge:
                    if self.expected(batch))
 
     def leaks(self):
-        """How many uploads may be left over. An orderly stop leaves none, but for the probe's."""
+        """How many uploads may be left over. An orderly stop leaves none."""
         struck = self.lab.wire.struck
-        return self.lab.lapses + sum("probe" in strike.name or
-                                     strike.kind not in ("term-before", "term-after", "hup")
+        return self.lab.lapses + sum(strike.kind not in ("term-before", "term-after", "hup")
                                      for strike in struck)
 
     def verdict(self):

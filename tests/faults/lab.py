@@ -188,7 +188,7 @@ class Lab:
             "s3": {"endpoint": s3, "bucket": BUCKET, "prefix": PREFIX,
                    "credentials_file": str(self.directory / "credentials")},
             "transfer": {"memory": "16MiB", "part_size": "5MiB"},
-            "queue": {"lease": f"{LEASE_MS // 1000}s", "claim_poll": "20ms", "stop_grace": "5s"},
+            "queue": {"window": "31d", "lease": f"{LEASE_MS // 1000}s", "claim_poll": "20ms", "stop_grace": "5s"},
             "health": {"socket": str(slot.directory / "health.sock")},
             "log": {"level": "debug" if os.environ.get("SLUICE_DEBUG") else "info"},
             "datasets": [{"id": name, "start": self.start_of(), "poll": self.poll,
@@ -445,7 +445,8 @@ class Lab:
         a daemon could write it down."""
         for dataset, begin, end in self.scenario.jobs:
             task = f"j/{dataset}/{begin}-{end}"
-            written = any(f"/jobs/{begin}-{end}" in key for key in self.store.objects)
+            written = any(f"{dataset}/_sluice/jobs/{begin}-{end}" in key
+                          for key in self.store.objects)
             if not written and not self.redis.exists(f"sluice:t:{task}"):
                 self.call("backfill", dataset, begin, end)
 
@@ -457,14 +458,21 @@ class Lab:
             pipe.scard(f"sluice:open-files:{name}")
             pipe.exists(f"sluice:t:tail/{name}")
         counts = pipe.execute()
-        jobs = [self.redis.hget(f"sluice:t:j/{dataset}/{begin}-{end}", "status")
-                for dataset, begin, end in self.scenario.jobs]
+        jobs = [self.job_done(*job) for job in self.scenario.jobs]
         unlisted = [self.redis.zrange(f"sluice:unlisted:{name}", 0, -1)
                     for name in self.scenario.world.datasets]
         busy = any(not task.startswith("tail/") for tasks in unlisted for task in tasks)
+        busy = busy or any(not task.startswith("tail/") for task in self.waiting()[0])
         return (not busy and not any(counts[0::3]) and not any(counts[1::3])
-                and all(counts[2::3]) and all(status == "completed" for status in jobs)
+                and all(counts[2::3]) and all(jobs)
                 and self.redis.llen("sluice:gc") == 0)
+
+    def job_done(self, dataset, begin, end):
+        """Done, in Redis or (if Redis lost it afterwards) in the ledger."""
+        status = self.redis.hget(f"sluice:t:j/{dataset}/{begin}-{end}", "status")
+        noted = any(f"{dataset}/_sluice/jobs/{begin}-{end}.done" in key
+                    for key in self.store.objects)
+        return status == "completed" or (status is None and noted)
 
     def redis_content(self):
         """{key without prefix: value}"""

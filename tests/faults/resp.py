@@ -141,10 +141,11 @@ class Proxy:
         if op.verb != "claim":
             return await self.lab.wire.through(op, lambda: carry_out(words, raw))
         got = await carry_out(words, raw)
-        if not got[0]:
+        tasks = got[0][1:] if isinstance(got[0], list) else []
+        if not tasks:
             return got
 
-        if all(task.startswith(b"tail/") for task, _ in got[0]):
+        if all(task.startswith(b"tail/") for task, _ in tasks):
             op.subject, op.polls = "tail", 3
 
         async def known():

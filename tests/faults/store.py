@@ -53,6 +53,7 @@ class Object:
     crc: str
     meta: dict
     parts: int = 0
+    made: float = field(default_factory=time.time)
 
 
 @dataclass
@@ -75,16 +76,16 @@ def error(status, code):
     return web.Response(status=status, text=body, content_type="application/xml")
 
 
-def document(name, *pairs):
-    """A small XML answer; values that are Raw stay as they are."""
-    inner = "".join(f"<{tag}>{text if isinstance(text, Raw) else escape(str(text))}</{tag}>"
-                    for tag, text in pairs)
+def document(name, *pairs, rows=""):
+    """A small XML answer; `rows` is XML already."""
+    inner = "".join(f"<{tag}>{escape(str(text))}</{tag}>" for tag, text in pairs) + rows
     return web.Response(text=f'<?xml version="1.0" encoding="UTF-8"?>\n<{name}>{inner}</{name}>',
                         content_type="application/xml")
 
 
-class Raw(str):
-    """Text that is XML already."""
+def iso(at):
+    """A time as listings write it."""
+    return time.strftime("%FT%T.000Z", time.gmtime(at))
 
 
 class Signer:
@@ -238,7 +239,7 @@ class Store:
         more = len(left) > PAGE
         following = [("NextPartNumberMarker", left[PAGE - 1][0])] if more else []
         return document("ListPartsResult", ("IsTruncated", str(more).lower()), *following,
-                        ("UploadId", query["uploadId"]), ("_", Raw(rows)))
+                        ("UploadId", query["uploadId"]), rows=rows)
 
     def list_objects(self, _key, query, _headers, _body):
         """ListObjectsV2, two a page."""
@@ -247,12 +248,12 @@ class Store:
                       and key > query.get("continuation-token", query.get("start-after", "")))
         rows = "".join(f"<Contents><Key>{escape(key)}</Key><Size>{len(self.objects[key].body)}"
                        f"</Size><ETag>&quot;{self.objects[key].etag}&quot;</ETag>"
-                       "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+                       f"<LastModified>{iso(self.objects[key].made)}</LastModified></Contents>"
                        for key in keys[:PAGE])
         more = len(keys) > PAGE
         token = [("NextContinuationToken", keys[PAGE - 1])] if more else []
         return document("ListBucketResult", ("IsTruncated", str(more).lower()), *token,
-                        ("KeyCount", min(len(keys), PAGE)), ("_", Raw(rows)))
+                        ("KeyCount", min(len(keys), PAGE)), rows=rows)
 
     def list_uploads(self, _key, query, _headers, _body):
         """ListMultipartUploads, two a page."""
@@ -262,13 +263,12 @@ class Store:
                       and (upload.key, name) > after)
         rows = "".join(
             f"<Upload><Key>{escape(key)}</Key><UploadId>{name}</UploadId><Initiated>"
-            f"{time.strftime('%FT%T.000Z', time.gmtime(self.uploads[name].initiated))}"
-            "</Initiated></Upload>" for key, name in left[:PAGE])
+            f"{iso(self.uploads[name].initiated)}</Initiated></Upload>" for key, name in left[:PAGE])
         more = len(left) > PAGE
         following = [("NextKeyMarker", left[PAGE - 1][0]),
                      ("NextUploadIdMarker", left[PAGE - 1][1])] if more else []
         return document("ListMultipartUploadsResult", ("IsTruncated", str(more).lower()),
-                        *following, ("_", Raw(rows)))
+                        *following, rows=rows)
 
     def head(self, key, _query, _headers, _body):
         """HeadObject"""

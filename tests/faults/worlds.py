@@ -8,7 +8,7 @@ from ground import BASE_MS, World
 PART = 5 << 20
 MODES = ("concurrent", "commit", "sequential")
 ROUTES = ("tail", "backfill")
-DAY_MS = 86_400_000
+MONTH_MS = 30 * 86_400_000
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Scenario:
         """What an operator asks for: (dataset, from, to)."""
         if self.route == "tail":
             return []
-        return [(name, BASE_MS - DAY_MS, BASE_MS + DAY_MS) for name in self.world.datasets]
+        return [(name, BASE_MS - MONTH_MS, BASE_MS + MONTH_MS) for name in self.world.datasets]
 
 
 def paged(seed):

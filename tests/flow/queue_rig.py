@@ -69,7 +69,7 @@ class Queue:
 
     def claim(self, cls="x", lane="live", limit=1, owner="a", lease=60000, room=(MIB << 20, MIB),
               datasets=(DS,)):
-        found = self("claim", owner, lease, cls, lane, limit, *room, *datasets)
+        _, *found = self("claim", owner, lease, cls, lane, limit, *room, *datasets)
         for name, flat in found:
             fields = dict(zip(flat[::2], flat[1::2]))
             yield Task(name, fields["fence"], owner, fields)
@@ -125,6 +125,13 @@ class Queue:
         kids = [file_of(name, n, order, dataset, length=length) for n in range(files)]
         self.fan(task, "end", *kids, sealed=True)
         return task
+
+    def note_job(self, name):
+        """A job of which nothing is left to do: noted as done."""
+        job = self.one(lane="backfill")
+        assert (job.id, job.fields["phase"]) == (name, "fin")
+        self.done(job)
+        assert self.get(name, "status") == "completed"
 
     def finish(self, files=100, dataset=DS):
         """Copies all ready files."""

@@ -290,7 +290,7 @@ def test_skip_is_known_before_the_batch_is_sealed(_, world, sim, sluiced, redis,
     broken = []
 
     def break_once(request):
-        if b"\r\nskip\r\n" in request and not broken:
+        if b"/failed\r\n" in request and not broken:
             broken.append(True)
             raise Cut
         return request

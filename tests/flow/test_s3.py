@@ -334,7 +334,7 @@ def test_the_deadline_ends_repetition(scripted):
     Cut(), Cut(b"HTTP/1.1 200 OK\r\nContent-Le"),
     Cut(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"),
     error(500, "InternalError"), error(400, "RequestTimeout"), reply(502, "<html><br></html>"),
-])
+], ids=range(6))
 def test_what_is_safe_is_repeated(scripted, first):
     """Cuts at each place and failures of the store."""
     script, client = scripted(first, reply(200, ETag='"e"'))
@@ -348,7 +348,7 @@ def test_what_is_safe_is_repeated(scripted, first):
     (error(409, "ConditionalRequestConflict"), "conflict"),
     (error(404, "NoSuchUpload"), "no-upload"),
     (error(400, "MalformedXML"), "request"), (error(501, "NotImplemented"), "request"),
-])
+], ids=range(8))
 def test_what_repetition_cannot_help_is_not_repeated(scripted, answer, code):
     """One try, the row and the status."""
     _, client = scripted(answer)

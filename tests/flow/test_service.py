@@ -53,7 +53,7 @@ def test_store_with_unknown_certificate(world, sluiced, rgw):
     world.dataset()
     daemon = sluiced(s3={"endpoint": rgw.tls_endpoint})
     daemon.start()
-    wait_until(lambda: "[-] s3     fail  tls" in daemon.get("/readyz?verbose")[1], 20)
+    wait_until(lambda: "[-] s3      fail  tls" in daemon.get("/readyz?verbose")[1], 20)
 
 
 def test_bucket_in_the_host_name(world, sluiced, redis, rgw, judge):

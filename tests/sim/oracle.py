@@ -25,6 +25,7 @@ from ground import World
 
 MANIFEST = re.compile(r"/_sluice/manifests/dt=\d{4}-\d\d-\d\d/[^/]+\.json$")
 PROBES = ("_sluice/probe", "_sluice/probe-checksum")  # the daemon's start-up probe leaves these
+RECORD = re.compile(r"/_sluice/(tail|jobs/\d+-\d+(\.\d+)?(\.done)?)\.json$")  # its ledger
 PLAIN = re.compile(r"[A-Za-z0-9._=-]")
 READERS = 8
 SHOWN = 5
@@ -211,7 +212,8 @@ class Oracle:
         named = {self.key_of(entry) for manifest in manifests for entry in manifest.entries}
         named.update(manifest_keys, (self.prefix + name for name in PROBES))
         for key in self.objects:
-            self.verdict.look("strays", key in named or self.allow_strays, key)
+            known = key in named or RECORD.search(key)
+            self.verdict.look("strays", known or self.allow_strays, key)
 
     def count_uploads(self):
         """Multipart uploads that nobody finished or aborted."""

@@ -101,6 +101,12 @@ static void on_down(void *owner, const struct fault *fault)
     world->down = *fault;
 }
 
+static void on_lost_writes(void *owner, const char *how)
+{
+    assert_non_null(how);
+    ((struct world *)owner)->losses++;
+}
+
 static struct redis_options redis_options(const struct world *world)
 {
     return (struct redis_options){ .url = world->url,
@@ -134,6 +140,7 @@ void world_open(struct world *world, struct queue_options options)
     options.owner = world;
     options.on_up = on_up;
     options.on_down = on_down;
+    options.on_lost_writes = on_lost_writes;
     assert_int_equal(queue_new(world->loop, &options, &world->queue, &fault), OK);
 }
 

@@ -25,8 +25,8 @@ struct world {
     struct queue *queue;
     int pid; /* of the server */
     char dir[32], url[64];
-    bool forgetful; /* no append-only file */
-    int ups, downs; /* of the queue */
+    bool forgetful;         /* no append-only file */
+    int ups, downs, losses; /* of the queue */
     struct fault down;
     struct timer guard, tick;
     bool late;

@@ -65,6 +65,75 @@ static void short_names_never_meet(void **state)
         mem_free(encoded[i]);
 }
 
+/* ---- random names: KEY_NAMES of them (10000000 take 5 s), a million by default */
+
+#define NAMES     1000000
+#define NAME_SIZE 32
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+/*
+ * Few letters, so that names are near to each other, and most of them are what encoding could
+ * confuse. Ends with the number, which makes every name new.
+ */
+static void random_name(uint64_t *state, uint64_t number, char name[NAME_SIZE])
+{
+    static const char letter[] = "a%2F/.\x01\xff 0-_sh56:~\r\n\"";
+    size_t len = next_random(state) % 8;
+    for (size_t i = 0; i < len; i++)
+        name[i] = letter[next_random(state) % (sizeof letter - 1)];
+    for (; number; number /= 16)
+        name[len++] = "%./0123456789abc"[number % 16];
+    name[len] = 0;
+}
+
+/* The inverse that readers would write: undoes %XX, and %00 for nothing. */
+static void decode(const char *key, char *name)
+{
+    while (*key) {
+        char digits[3] = { 0 };
+        if (*key != '%') {
+            *name++ = *key++;
+            continue;
+        }
+        memcpy(digits, key + 1, 2);
+        *name++ = (char)strtoul(digits, NULL, 16);
+        key += 3;
+    }
+    *name = 0;
+}
+
+/*
+ * What can be decoded to the name it was made of meets no other name: for all of them together
+ * that is as good as comparing each with each.
+ */
+static void random_names_come_back(void **unused)
+{
+    (void)unused;
+    const char *wanted = getenv("KEY_NAMES");
+    uint64_t names = wanted ? strtoull(wanted, NULL, 10) : NAMES, state = 88172645463325252u;
+    AUTO_BUF key = BUF_INIT(1024);
+    for (uint64_t i = 0; i < names; i++) {
+        char name[NAME_SIZE], again[3 * NAME_SIZE];
+        random_name(&state, i, name);
+        buf_clear(&key);
+        key_encode(&key, name);
+        const char *text = buf_text(&key);
+        assert_int_equal(strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                      "0123456789._=-%"),
+                         key.len);
+        assert_true(key.len > 0 && text[0] != '.' && key.len <= 3 * strlen(name) + 3);
+        decode(text, again);
+        assert_string_equal(again, name);
+    }
+}
+
 static struct key_values values(void)
 {
     return (struct key_values){ .prefix = "lake/",
@@ -154,6 +223,32 @@ static void encoding_counts_and_only_the_longest_goes(void **state)
         "/sha256-e292db31b4971ca206f703aa3e6d8d969cf022dbbe5d8717fe2e7724949e7611");
 }
 
+/* Whatever the source sends, however long: a key within the limit, and each time another. */
+static void long_random_values_stay_within_the_limit(void **unused)
+{
+    (void)unused;
+    uint64_t state = 2463534242;
+    char before[2 * S3_KEY_MAX] = "";
+    for (int i = 0; i < 1000; i++) {
+        struct key_values of = values();
+        size_t len = next_random(&state) % 4096;
+        AUTO_TEXT char *name = repeated('x', len + 1),
+                       *id = repeated('y', next_random(&state) % 300);
+        AUTO_BUF out = BUF_INIT(1 << 16);
+        memset(name, (int)(1 + next_random(&state) % 255), len);
+        name[len] = (char)('a' + i % 26);
+        of.name = name;
+        of.file_id = id;
+        key_build("{prefix}{dataset}/dt={created:%Y-%m-%d}/{file_id}-{name}", &of, &out);
+        const char *key = buf_text(&out);
+        assert_in_range(out.len, 1, S3_KEY_MAX);
+        assert_memory_equal(key, "lake/web/dt=2023-11-14/", 23);
+        assert_null(strchr(key + 23, '/'));
+        assert_string_not_equal(key, before);
+        memcpy(before, key, out.len + 1);
+    }
+}
+
 static const struct {
     const char *template;
     bool for_data;
@@ -221,10 +316,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(foreign_names_are_encoded),
         cmocka_unit_test(short_names_never_meet),
+        cmocka_unit_test(random_names_come_back),
         cmocka_unit_test(templates_are_filled_in),
         cmocka_unit_test(a_key_is_appended),
         cmocka_unit_test(long_values_become_their_digest),
         cmocka_unit_test(encoding_counts_and_only_the_longest_goes),
+        cmocka_unit_test(long_random_values_stay_within_the_limit),
         cmocka_unit_test(templates_are_checked),
     };
     return cmocka_run_group_tests(tests, init, release);

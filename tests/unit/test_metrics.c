@@ -36,7 +36,7 @@ static void each_counter_has_its_own_value(void **state)
 {
     (void)state;
     AUTO_BUF out = BUF_INIT(OUT_MAX);
-    struct metrics metrics;
+    struct metrics metrics = { 0 };
     int64_t next = 1000;
 #define X(member, name, help) metrics.member = next++;
     METRIC_LIST(X)
@@ -123,6 +123,26 @@ static void gauges_keep_their_digits(void **state)
     }
 }
 
+static void dead_letters_have_classes(void **state)
+{
+    (void)state;
+    AUTO_BUF out = BUF_INIT(OUT_MAX);
+    struct metrics metrics = { 0 };
+    metrics_count_dead(&metrics, ERR_POISON);
+    metrics_count_dead(&metrics, ERR_GONE);
+    metrics_count_dead(&metrics, ERR_POISON);
+    metrics_print(&metrics, &out);
+    const char *text = buf_text(&out), *family = "sluice_dead_letters_by_class_total";
+    AUTO_TEXT char *type = mem_print("\n# TYPE %s counter\n", family);
+    assert_int_equal(strtol(sample(text, "sluice_dead_letters_total"), NULL, 10), 3);
+    assert_non_null(strstr(text, type));
+    AUTO_TEXT char *poison = mem_print("%s{class=\"poison\"}", family);
+    AUTO_TEXT char *gone = mem_print("%s{class=\"gone\"}", family);
+    assert_int_equal(strtol(sample(text, poison), NULL, 10), 2);
+    assert_int_equal(strtol(sample(text, gone), NULL, 10), 1);
+    assert_null(strstr(text, "class=\"cut\""));
+}
+
 static void full_buffer_is_marked(void **state)
 {
     (void)state;
@@ -140,6 +160,7 @@ int main(void)
         cmocka_unit_test(values_are_exact_to_the_limit),
         cmocka_unit_test(format_is_prometheus_text),
         cmocka_unit_test(gauges_keep_their_digits),
+        cmocka_unit_test(dead_letters_have_classes),
         cmocka_unit_test(full_buffer_is_marked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lib/queue/queue_look.h"
 #include "queue_rig.h"
 
 #define MANY_ROWS 2500
@@ -195,6 +196,77 @@ static void test_rows_of_many_pages_come_once_each(void **state)
     world_end(&world);
 }
 
+/* What a commit must never be built from. */
+static void test_rows_that_are_missing_are_no_answer(void **state)
+{
+    (void)state;
+    struct world world;
+    struct step step = { 0 };
+    char id[] = "b/" WORLD_DATASET "/B";
+    struct queue_field listed = { "listed", "3" };
+    struct queue_task batch = { .id = id, .field = &listed, .fields = 1 };
+    world_up(&world);
+    world_command(&world, "HSET sluice:rows:b/" WORLD_DATASET "/B f/1 r f/2 r");
+    queue_rows(world.queue, step_begin(&step), &batch);
+    step_await(&world, &step, ERR_REDIS_REPLY);
+    assert_non_null(strstr(step.op.fault.text, "1 of 3"));
+    world_command(&world, "HSET sluice:rows:b/" WORLD_DATASET "/B f/3 r");
+    queue_rows(world.queue, step_begin(&step), &batch);
+    step_await(&world, &step, OK);
+    queue_op_release(&step.op);
+    world_end(&world);
+}
+
+static size_t scan_all(struct world *world)
+{
+    struct step step = { 0 };
+    size_t ids = 0;
+    AUTO_TEXT char *cursor = mem_copy_text("0");
+    do {
+        queue_scan(world->queue, step_begin(&step), cursor, 10);
+        step_await(world, &step, OK);
+        ids += step.op.rows;
+        for (size_t i = 0; i < step.op.rows; i++)
+            assert_memory_equal(step.op.row[i].name, "b/" WORLD_DATASET "/", 11);
+        mem_set_text(&cursor, buf_text(&step.op.text));
+    } while (strcmp(cursor, "0") != 0);
+    queue_op_release(&step.op);
+    return ids;
+}
+
+static void test_looking_and_mending(void **state)
+{
+    (void)state;
+    struct world world;
+    struct step step = { 0 };
+    char id[] = "b/" WORLD_DATASET "/?";
+    world_up(&world);
+    for (int i = 0; i < 26; i++) {
+        id[sizeof id - 2] = (char)('A' + i);
+        world_submit(&world, id);
+    }
+    assert_in_range(scan_all(&world), 26, 40); /* SCAN may name one twice */
+    queue_field(world.queue, step_begin(&step), id, "name");
+    step_await(&world, &step, OK);
+    assert_true(step.op.found);
+    assert_string_equal(buf_text(&step.op.text), "a value with spaces");
+    queue_field(world.queue, step_begin(&step), "b/none", "name");
+    step_await(&world, &step, OK);
+    assert_false(step.op.found);
+    world_command(&world, "DEL sluice:ready:l:live:" WORLD_DATASET);
+    queue_fix(world.queue, step_begin(&step), QUEUE_PASS_LINK, id);
+    step_await(&world, &step, OK);
+    assert_int_equal(step.op.number, 1);
+    queue_fix(world.queue, step_begin(&step), QUEUE_PASS_LINK, id);
+    step_await(&world, &step, OK);
+    assert_int_equal(step.op.number, 0);
+    queue_fix(world.queue, step_begin(&step), QUEUE_PASS_SETTLE, id);
+    step_await(&world, &step, OK);
+    assert_int_equal(world_claim(&world, &step, QUEUE_CONTROL), 1);
+    queue_op_release(&step.op);
+    world_end(&world);
+}
+
 static void test_a_hash_that_is_no_task_is_not_handed_out(void **state)
 {
     (void)state;
@@ -217,6 +289,8 @@ int main(void)
         cmocka_unit_test(test_a_failed_task_comes_back_after_its_delay),
         cmocka_unit_test(test_inbox),
         cmocka_unit_test(test_rows_of_many_pages_come_once_each),
+        cmocka_unit_test(test_rows_that_are_missing_are_no_answer),
+        cmocka_unit_test(test_looking_and_mending),
         cmocka_unit_test(test_a_hash_that_is_no_task_is_not_handed_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,6 +70,25 @@ static void test_fitness(void **state)
     }
 }
 
+#define ID "9c9ad4fd57ca7b0f8ad5a3c4ee4a9d9b1ba57ee3"
+
+static void test_which_server(void **state)
+{
+    (void)state;
+    struct queue_server server;
+    queue_check_server(
+        "run_id:" ID "\r\nmaster_replid2:0000000000000000000000000000000000000000", &server);
+    assert_string_equal(server.run_id, ID);
+    assert_false(server.promoted);
+    queue_check_server("# x\r\nrun_id:" ID "\r\nmaster_replid2:" ID "\r\n", &server);
+    assert_true(server.promoted);
+    queue_check_server("run_id:" ID ID "\r\n", &server); /* longer than any */
+    assert_string_equal(server.run_id, "");
+    queue_check_server("", &server);
+    assert_string_equal(server.run_id, "");
+    assert_false(server.promoted);
+}
+
 static void test_library_version(void **state)
 {
     (void)state;
@@ -90,7 +109,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_prefix_is_checked), cmocka_unit_test(test_a_bad_url_is_refused),
         cmocka_unit_test(test_fitness),           cmocka_unit_test(test_library_version),
-        cmocka_unit_test(test_kind_names),
+        cmocka_unit_test(test_which_server),      cmocka_unit_test(test_kind_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,6 +75,91 @@ static void test_a_library_that_vanished_is_loaded_again(void **state)
     world_end(&world);
 }
 
+static void hold_batch(struct world *world, struct queue_task **ret)
+{
+    world_up(world);
+    world_submit(world, "b/" WORLD_DATASET "/A");
+    world_submit(world, "b/" WORLD_DATASET "/B");
+    struct step step = { 0 };
+    assert_int_equal(world_claim(world, &step, QUEUE_CONTROL), 2);
+    *ret = step.op.task[0];
+    step.op.task[0] = NULL;
+    queue_op_release(&step.op);
+}
+
+/* The same batch, claimed again with the same fence: the old hold is worth nothing. */
+static void test_lost_writes_fence_what_was_held(void **state)
+{
+    (void)state;
+    struct world world;
+    struct step step = { 0 };
+    struct queue_task *old, *batch;
+    hold_batch(&world, &old);
+    AUTO_TEXT char *name = mem_copy_text(queue_owner_name(world.queue));
+    world_command(&world, "FLUSHALL");
+    queue_tick(world.queue, step_begin(&step), dataset, 1, 1000);
+    step_await(&world, &step, OK);
+    WAIT_UNTIL(&world, world.losses == 1);
+    assert_string_not_equal(queue_owner_name(world.queue), name);
+    world_submit(&world, old->id);
+    batch = world_claim_one(&world, QUEUE_CONTROL);
+    assert_string_equal(batch->id, old->id);
+    assert_string_not_equal(batch->fence, old->fence);
+    queue_save(world.queue, step_begin(&step), old, NULL, 0);
+    step_await(&world, &step, ERR_FENCED);
+    struct queue_beat beat[] = { { old, NULL }, { batch, NULL } };
+    queue_beat(world.queue, step_begin(&step), 60000, beat, 2);
+    step_await(&world, &step, OK);
+    assert_false(step.op.held[0]);
+    assert_true(step.op.held[1]);
+    queue_op_release(&step.op);
+    queue_save(world.queue, step_begin(&step), batch, NULL, 0);
+    step_await(&world, &step, OK);
+    assert_int_equal(world.losses, 1);
+    queue_task_free(batch);
+    queue_task_free(old);
+    world_end(&world);
+}
+
+static void test_lost_writes_are_noticed_at_the_next_connection(void **state)
+{
+    (void)state;
+    struct world world;
+    struct step report = { 0 };
+    struct queue_task *old;
+    hold_batch(&world, &old);
+    AUTO_TEXT char *server = mem_copy_text(queue_server(world.queue));
+    world_command(&world, "SET sluice:seq 1");
+    world_kill_server(&world);
+    queue_fan(world.queue, step_begin(&report), old, "0", "end", true, NULL, 0);
+    WAIT_UNTIL(&world, world.downs == 1);
+    world_start_server(&world);
+    WAIT_UNTIL(&world, world.losses == 1);
+    assert_int_equal(world.ups, 2);
+    assert_string_not_equal(queue_server(world.queue), server);
+    step_await(&world, &report, OK); /* Redis still has that lease: the report is right */
+    queue_task_free(old);
+    world_end(&world);
+}
+
+static void test_a_restart_loses_nothing(void **state)
+{
+    (void)state;
+    struct world world;
+    struct queue_task *old;
+    struct step step = { 0 };
+    hold_batch(&world, &old);
+    world_kill_server(&world);
+    WAIT_UNTIL(&world, world.downs == 1);
+    world_start_server(&world);
+    WAIT_UNTIL(&world, world.ups == 2);
+    queue_save(world.queue, step_begin(&step), old, NULL, 0);
+    step_await(&world, &step, OK);
+    assert_int_equal(world.losses, 0);
+    queue_task_free(old);
+    world_end(&world);
+}
+
 static void test_a_redis_that_forgets_is_refused_until_mended(void **state)
 {
     (void)state;
@@ -166,6 +251,9 @@ int main(void)
         cmocka_unit_test(test_a_restart_of_redis_delays_reports_and_fails_questions),
         cmocka_unit_test(test_a_lost_answer_is_asked_for_again),
         cmocka_unit_test(test_a_library_that_vanished_is_loaded_again),
+        cmocka_unit_test(test_lost_writes_fence_what_was_held),
+        cmocka_unit_test(test_lost_writes_are_noticed_at_the_next_connection),
+        cmocka_unit_test(test_a_restart_loses_nothing),
         cmocka_unit_test(test_a_redis_that_forgets_is_refused_until_mended),
         cmocka_unit_test(test_a_redis_that_forgets_is_taken_if_allowed),
         cmocka_unit_test(test_a_user_that_may_not_load_is_told_whom_to_ask),

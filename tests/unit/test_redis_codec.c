@@ -52,6 +52,41 @@ static const char *const bad_url[] = {
     "unix:///r?x=1",
 };
 
+static const struct {
+    const char *text, *from, *name; /* NULL: leads nowhere */
+    int db;
+} moved_url[] = {
+    { "MOVED 3999 10.0.0.7:6381", "redis://h:1/0", "10.0.0.7:6381", 0 },
+    { "MOVED 3999 node-2.local:7000", "redis://h:1/3", "node-2.local:7000", 3 },
+    { "MOVED 3999 fe80::1:7000", "redis://h:1", "fe80::1:7000", 0 },
+    { "MOVED 3999 :6381", "redis://h:1", "h:6381", 0 }, /* the host that answered */
+    { "MOVED 3999 :6381", "unix:///run/r.sock", NULL, 0 },
+    { "MOVED 3999 10.0.0.7:0", "redis://h:1", NULL, 0 },
+    { "MOVED 3999 10.0.0.7:70000", "redis://h:1", NULL, 0 },
+    { "MOVED 3999 u@10.0.0.7:6381", "redis://h:1", NULL, 0 },
+    { "MOVED 3999", "redis://h:1", NULL, 0 },
+    { "MOVED", "redis://h:1", NULL, 0 },
+    { "ASK 3999 10.0.0.7:6381", "redis://h:1", NULL, 0 },
+    { "READONLY 10.0.0.7:6381", "redis://h:1", NULL, 0 },
+};
+
+static void moved_leads_to_a_server(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof moved_url / sizeof *moved_url; i++) {
+        struct redis_url from, moved = { 0 };
+        struct fault fault = { 0 };
+        assert_int_equal(redis_url_parse(moved_url[i].from, &from, &fault), OK);
+        assert_int_equal(redis_url_moved(moved_url[i].text, &from, &moved),
+                         moved_url[i].name != NULL);
+        assert_string_equal(moved.name ? moved.name : "",
+                            moved_url[i].name ? moved_url[i].name : "");
+        assert_int_equal(moved.db, moved_url[i].db);
+        redis_url_release(&moved);
+        redis_url_release(&from);
+    }
+}
+
 static void url_forms(void **state)
 {
     (void)state;
@@ -117,13 +152,13 @@ static const struct {
     { "BUSYGROUP Consumer Group name already exists", ERR_REDIS_REPLY, false },
     { "TRYAGAIN", ERR_REDIS_BUSY, false },
     { "CLUSTERDOWN Hash slot not served", ERR_REDIS_BUSY, false },
-    { "MASTERDOWN Link with MASTER is down", ERR_REDIS_BUSY, false },
+    { "MASTERDOWN Link with MASTER is down", ERR_REDIS_ROLE, true },
     { "OOM command not allowed when used memory > 'maxmemory'.", ERR_REDIS_FULL, false },
     { "MISCONF Redis is configured to save RDB snapshots", ERR_REDIS_FULL, false },
-    { "NOREPLICAS Not enough good replicas to write.", ERR_REDIS_ROLE, false },
+    { "NOREPLICAS Not enough good replicas to write.", ERR_REDIS_BUSY, false },
     { "READONLY You can't write against a read only replica.", ERR_REDIS_ROLE, true },
-    { "MOVED 3999 127.0.0.1:6381", ERR_REDIS_ROLE, false },
-    { "ASK 3999 127.0.0.1:6381", ERR_REDIS_ROLE, false },
+    { "MOVED 3999 127.0.0.1:6381", ERR_REDIS_ROLE, true },
+    { "ASK 3999 127.0.0.1:6381", ERR_REDIS_BUSY, false },
     { "NOAUTH Authentication required.", ERR_REDIS_DENIED, true },
     { "WRONGPASS invalid username-password pair", ERR_REDIS_DENIED, true },
     { "NOPERM this user has no permissions", ERR_REDIS_DENIED, false },
@@ -361,6 +396,7 @@ static void reader_counts_each_reply_by_itself(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(moved_leads_to_a_server),
         cmocka_unit_test(url_forms),
         cmocka_unit_test(url_never_shows_credentials),
         cmocka_unit_test(url_path_length_has_a_limit),

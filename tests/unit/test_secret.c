@@ -153,6 +153,29 @@ static void set_replaces_and_may_alias(void **state)
     secret_release(&secret);
 }
 
+static void assert_redacted(const char *secret_text, const char *text, const char *expected)
+{
+    struct secret secret = { 0 };
+    AUTO_TEXT char *copy = mem_copy_text(text);
+    secret_set(&secret, secret_text, strlen(secret_text));
+    secret_redact(&secret, copy);
+    assert_string_equal(copy, expected);
+    secret_release(&secret);
+}
+
+static void foreign_texts_are_redacted(void **state)
+{
+    (void)state;
+    assert_redacted("0123456789", "no 0123456789 is 0123456789.",
+                    "no ********** is **********.");
+    assert_redacted("0123456789", "cut off: 01234567", "cut off: ********");
+    assert_redacted("0123456789", "too little: 0123456", "too little: 0123456");
+    assert_redacted("0123456789", "001234567x", "0********x");
+    assert_redacted("abc", "abcab", "***ab");
+    assert_redacted("abcdefgh", "", "");
+    secret_redact(&(struct secret){ 0 }, (char[]){ "no secret, no star" });
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +186,7 @@ int main(void)
         cmocka_unit_test(only_regular_files_are_read),
         cmocka_unit_test(foreign_owners_are_refused),
         cmocka_unit_test(set_replaces_and_may_alias),
+        cmocka_unit_test(foreign_texts_are_redacted),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

@@ -186,6 +186,83 @@ static void an_upload_may_start_again_in_done(void **state)
     bench_stop(&bench);
 }
 
+/* The socket takes connections now, and never says a word. */
+static void be_silent(struct bench *bench)
+{
+    assert_int_equal(listen(bench->closed, UPLOADS), 0);
+}
+
+static void an_abort_ends_what_hangs(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, 1, false);
+    be_silent(&bench);
+    struct job job = job_of(&bench, S3_PART, BODY_CRC);
+    uploader_start(bench.uploader, &job.upload);
+    rig_turn_for(&bench.rig, 50);
+    assert_int_equal(job.dones, 0);
+    uploader_abort(&job.upload);
+    uploader_abort(&job.upload); /* again is no more */
+    SPIN(&bench.rig, job.dones == 1);
+    assert_int_equal(job.upload.call.fault.code, ERR_CANCELLED);
+    uploader_abort(&job.upload); /* over */
+    rig_turn_for(&bench.rig, 20);
+    assert_int_equal(job.dones, 1);
+    assert_int_equal(uploader_running(bench.uploader), 0);
+    bench_stop(&bench);
+}
+
+/* An abort may meet its upload before it begins, while it runs, or when it is over already. */
+static void aborts_cross_their_uploads(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct job job[UPLOADS];
+    bench_start(&bench, 2, true);
+    rig_answer(&bench.rig, "PUT /lake/k", ALWAYS, "200 OK", "ETag: \"e1\"\r\n", "");
+    for (int round = 0; round < 20; round++) {
+        bench.dones = 0;
+        for (size_t i = 0; i < UPLOADS; i++) {
+            job[i] = job_of(&bench, S3_PUT, i % 3 ? BODY_CRC : BODY_CRC ^ 1);
+            uploader_start(bench.uploader, &job[i].upload);
+        }
+        rig_turn_for(&bench.rig, round % 4);
+        for (size_t i = 0; i < UPLOADS; i++)
+            uploader_abort(&job[i].upload);
+        SPIN(&bench.rig, bench.dones == UPLOADS);
+        for (size_t i = 0; i < UPLOADS; i++) {
+            enum err code = job[i].upload.call.fault.code;
+            assert_int_equal(job[i].dones, 1);
+            assert_true(code == OK || code == ERR_CANCELLED || code == ERR_DIGEST);
+        }
+        assert_int_equal(uploader_running(bench.uploader), 0);
+    }
+    bench_stop(&bench);
+}
+
+static void note(void *owner, const struct s3_call *call)
+{
+    int *noted = owner;
+    noted[call->fault.code]++;
+}
+
+static void the_watcher_is_told_of_each_end(void **state)
+{
+    (void)state;
+    struct bench bench;
+    int noted[ERR_COUNT] = { 0 };
+    bench_start(&bench, 1, false);
+    uploader_watch(bench.uploader, noted, note);
+    struct job fine = job_of(&bench, S3_HEAD, 0), spoilt = job_of(&bench, S3_PUT, 1);
+    job_run(&fine);
+    job_run(&spoilt);
+    job_run(&fine);
+    assert_int_equal(noted[ERR_CONNECT], 2);
+    assert_int_equal(noted[ERR_DIGEST], 1);
+    bench_stop(&bench);
+}
+
 static void changed_bytes_never_leave(void **state)
 {
     (void)state;
@@ -288,6 +365,9 @@ int main(void)
         cmocka_unit_test(retries_happen_over_there),
         cmocka_unit_test(results_arrive),
         cmocka_unit_test(an_upload_may_start_again_in_done),
+        cmocka_unit_test(an_abort_ends_what_hangs),
+        cmocka_unit_test(aborts_cross_their_uploads),
+        cmocka_unit_test(the_watcher_is_told_of_each_end),
         cmocka_unit_test(changed_bytes_never_leave),
         cmocka_unit_test(only_bodies_are_checked),
         cmocka_unit_test(free_joins_the_threads),

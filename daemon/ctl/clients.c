@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * AEP and the store for commands that only read. There is no probe, because it writes: whether
+ * the store knows checksums shows in each answer, so they are always asked for.
+ */
+#include "daemon/ctl/ctl.h"
+
+#define CONNECT_MS 10000
+#define AEP_CALLS  4
+
+static void make_aep(struct ctl_clients *clients, const struct ctl *ctl)
+{
+    const struct settings *settings = &ctl->settings;
+    struct http_options http = { .ca_file = settings->aep.ca_file,
+                                 .proxy = settings->aep.proxy,
+                                 .plain_http = true,
+                                 .max_connections = AEP_CALLS,
+                                 .connect_timeout_ms = CONNECT_MS };
+    struct aep_options options = {
+        .endpoint = settings->aep.endpoint,
+        .ims_endpoint = settings->aep.ims_endpoint,
+        .org = settings->aep.org,
+        .client_id = settings->aep.client_id,
+        .client_secret_file = settings->aep.client_secret_file,
+        .scopes = settings->aep.scopes,
+        .sandbox = settings->aep.sandbox,
+        .requests_per_second = (double)settings->aep.requests_per_second,
+        .window_start = AEP_CALLS,
+        .window_max = AEP_CALLS,
+    };
+    clients->api = http_new(ctl->loop, &http);
+    clients->data = http_new(ctl->loop, &http);
+    clients->aep = aep_new(ctl->loop, clients->api, clients->data, &options);
+}
+
+static void make_s3(struct ctl_clients *clients, const struct ctl *ctl, size_t calls)
+{
+    const struct settings *settings = &ctl->settings;
+    struct http_options http = { .ca_file = settings->s3.ca_file,
+                                 .proxy = settings->s3.proxy,
+                                 .plain_http = true,
+                                 .max_connections = calls,
+                                 .connect_timeout_ms = CONNECT_MS };
+    clients->options =
+        (struct s3_options){ .endpoint = settings->s3.endpoint,
+                             .region = settings->s3.region,
+                             .bucket = settings->s3.bucket,
+                             .path_style = settings->s3.addressing == ADDRESSING_PATH,
+                             .payload = S3_PAYLOAD_SIGNED,
+                             .credentials = &clients->credentials,
+                             .traits.checks_crc32c = true };
+    clients->store = http_new(ctl->loop, &http);
+    clients->s3 = s3_new(ctl->loop, clients->store, &clients->options);
+}
+
+enum err ctl_clients_init(struct ctl_clients *clients, struct ctl *ctl, size_t calls,
+                          struct fault *fault)
+{
+    const struct settings *settings = &ctl->settings;
+    struct secret probe = { 0 };
+    *clients = (struct ctl_clients){ 0 };
+    enum err err = secret_read_file(settings->aep.client_secret_file, &probe, fault);
+    secret_release(&probe); /* only to complain early; read again for each token */
+    if (!err)
+        err = s3_credentials_load(settings->s3.credentials_file, settings->s3.profile,
+                                  &clients->credentials, fault);
+    if (err)
+        return err;
+    make_aep(clients, ctl);
+    make_s3(clients, ctl, calls);
+    return OK;
+}
+
+void ctl_clients_release(struct ctl_clients *clients)
+{
+    s3_free(clients->s3);
+    aep_free(clients->aep);
+    http_free(clients->store);
+    http_free(clients->data);
+    http_free(clients->api);
+    s3_credentials_release(&clients->credentials);
+}

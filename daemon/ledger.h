@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must survive the loss of Redis and cannot be found in AEP, kept in S3 beside the manifests
+ * of a dataset. Objects are made once and never changed:
+ *
+ *   {prefix}{dataset}/_sluice/tail.json                  where a tail with `start: now` begins
+ *   {prefix}{dataset}/_sluice/jobs/<from>-<to>.json      a job that an operator ordered
+ *   {prefix}{dataset}/_sluice/jobs/<from>-<to>.done.json … is done
+ *
+ * A job ordered "again" is <from>-<to>.<n>. What these say is made durable before Redis is told.
+ * Main thread, a client of its own: small and rare.
+ */
+#ifndef SLUICE_DAEMON_LEDGER_H
+#define SLUICE_DAEMON_LEDGER_H
+
+#include "daemon/settings.h"
+#include "lib/s3/s3.h"
+
+struct ledger;
+struct ledger *ledger_new(struct s3 *s3, const struct settings *settings); /* borrows both */
+void ledger_free(struct ledger *ledger);
+
+struct ledger_job {
+    char *id; /* of the task: "j/<dataset>/<from>-<to>" or "…/<n>" */
+    int64_t from, to;
+    int64_t ordered_ms; /* by the store: when it was written down */
+};
+
+/*
+ * One operation, zeroed before its first use and kept until `done` (exactly once, from the loop,
+ * the last act). Starting it again releases the results of the last time.
+ */
+struct ledger_op {
+    void (*done)(struct ledger_op *op);
+    struct fault fault;
+    int64_t start_ms;       /* anchor */
+    struct ledger_job *job; /* open jobs */
+    size_t jobs;
+    /* private */
+    struct ledger *ledger;
+    const struct dataset_settings *dataset;
+    struct s3_call call;
+    char *key, *token;
+    struct buf body;
+};
+void ledger_cancel(struct ledger_op *op); /* `done` follows, ERR_CANCELLED; none running: no */
+void ledger_op_release(struct ledger_op *op); /* not while it is running */
+
+/* Where the tail of a dataset begins: as recorded; if nothing is, `start_ms` is recorded. */
+void ledger_anchor(struct ledger *ledger, struct ledger_op *op,
+                   const struct dataset_settings *dataset, int64_t start_ms);
+
+/* Records an ordered job, or that it is done. Of one that is recorded already: no effect. */
+enum ledger_mark { LEDGER_ORDERED, LEDGER_DONE };
+void ledger_job(struct ledger *ledger, struct ledger_op *op,
+                const struct dataset_settings *dataset, const char *id, enum ledger_mark mark);
+
+/* The jobs that are recorded as ordered and not as done. */
+void ledger_open_jobs(struct ledger *ledger, struct ledger_op *op,
+                      const struct dataset_settings *dataset);
+
+/*
+ * The name under jobs/ that records a job; and the job, with an id of its own, that a name
+ * records, false if it records none. Pure.
+ */
+char *ledger_name(const char *job_id, enum ledger_mark mark);
+bool ledger_parse_name(const char *dataset_id, const char *name, struct ledger_job *ret,
+                       enum ledger_mark *ret_mark);
+
+#endif

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Broken programs, each in one place: does the judge find out?
+
+A row is a name, a file, a piece of text that occurs once in it, what replaces it. Each mutant is
+built from a copy of the tree and put through a part of the campaign, until the first violation.
+A row may say that it survives, and why: then another layer covers what it breaks.
+"""
+import collections
+import concurrent.futures
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+QUEUE, STEPS, COMMIT = "lib/queue/queue.lua", "daemon/file_steps.c", "daemon/commit.c"
+AT_ONCE = 2
+STAGES = (["--seed", "5", "single", "--sample", "150"], ["rollback"],
+          ["--seed", "900", "random", "150"], ["--seed", "6", "single", "--sample", "700"],
+          ["--seed", "2000", "random", "500"])
+
+Mutant = collections.namedtuple("Mutant", "name file old new survives", defaults=("",))
+
+TABLE = [
+    # ---- leases and fences
+    Mutant("no-owner-no-fence", QUEUE,
+           "task.status == 'in-progress' and task.owner == owner and task.fence == fence",
+           "task.status == 'in-progress'"),
+    Mutant("no-status", QUEUE,
+           "task.status == 'in-progress' and task.owner == owner and task.fence == fence",
+           "true"),
+    Mutant("fence-only", QUEUE,
+           "task.status == 'in-progress' and task.owner == owner and task.fence == fence",
+           "task.status == 'in-progress' and task.fence == fence"),
+    Mutant("owner-only", QUEUE,
+           "task.status == 'in-progress' and task.owner == owner and task.fence == fence",
+           "task.status == 'in-progress' and task.owner == owner"),
+    Mutant("fence-stands-still", QUEUE, "call('HINCRBY', task.key, 'fence', 1)",
+           "call('HINCRBY', task.key, 'fence', 0)"),
+    Mutant("claimed-stays-ready", QUEUE,
+           "call('ZREM', ready_key(task), task.id)\n  call('HINCRBY', task.key, 'fence', 1)",
+           "call('HINCRBY', task.key, 'fence', 1)"),
+    Mutant("claim-without-lease", QUEUE,
+           "call('ZADD', lease_key(task), NOW + lease_ms, task.id)\n  note", "note"),
+    Mutant("lapsed-not-ready", QUEUE,
+           "set(task, { status = 'pending', owner = '' })\n  enqueue(task)\n  note(task.id, 'lease-lost')",
+           "set(task, { status = 'pending', owner = '' })\n  note(task.id, 'lease-lost')"),
+    Mutant("due-not-ready", QUEUE,
+           "if task and task.status == 'pending' then\n      enqueue(task)",
+           "if task and task.status == 'pending' then\n      set(task, {})"),
+    Mutant("released-not-ready", QUEUE, "  else\n    enqueue(task)\n  end\nend\n\nlocal function fail",
+           "  end\nend\n\nlocal function fail"),
+    Mutant("done-keeps-lease", QUEUE,
+           "call('ZREM', lease_key(task), task.id)\n  set_fields(task, fields)\n  return { 'ok', complete",
+           "set_fields(task, fields)\n  return { 'ok', complete"),
+    # ---- listing
+    Mutant("cursor-not-compared", QUEUE, "if task.offset ~= previous then", "if false then",
+           survives="a rollback changes the owner, which fences the lister (scheduler_forget)"),
+    Mutant("cursor-stays", QUEUE, "set(task, { offset = cursor, lost = 0 })",
+           "set(task, { lost = 0 })"),
+    Mutant("fan-not-repeatable", QUEUE, "if is_repeated_fan(task, owner, fence, cursor, sealed) then",
+           "if false then"),
+    Mutant("fan-in-before-sealed", QUEUE, "if not task or task.phase ~= 'wait' then",
+           "if not task or task.phase == 'end' or task.phase == 'fin' or task.kind == 'tail' then"),
+    Mutant("parent-not-told", QUEUE, "  leave_parents(task)\n  return note(task.id, 'completed', task.owner)",
+           "  return note(task.id, 'completed', task.owner)"),
+    Mutant("waits-for-the-completed", QUEUE, "if stays_ended(task) then", "if false then"),
+    Mutant("dead-child-not-noted", QUEUE, "call('SADD', P .. 'dead:' .. id, task.id)\n    settle(load(id))",
+           "settle(load(id))"),
+    Mutant("row-not-kept", QUEUE, "call('HSET', P .. 'rows:' .. task.parent, task.id, row)", ""),
+    Mutant("rows-not-counted", QUEUE, "if lacks_rows(task) then\n    relist(task)\n    return\n  end", "",
+           survives="needs a lost `rows:` key; tests/flow/test_recovery_redis.py deletes it"),
+    Mutant("gate-open-at-once", QUEUE, "return task.phase == GATED_PHASE[order_mode(task.dataset)]",
+           "return false"),
+    Mutant("gate-ignores-unlisted", QUEUE,
+           "if not head[1] or lowest[1] and tonumber(head[2]) >= tonumber(lowest[2]) then",
+           "if not head[1] then"),
+    Mutant("gate-not-reopened", QUEUE,
+           "call('ZADD', P .. 'done', NOW, task.id)\n    open_gate(task.dataset)",
+           "call('ZADD', P .. 'done', NOW, task.id)"),
+    Mutant("done-not-repeatable", QUEUE,
+           "known.status == 'completed' and known.owner == a[2]", "known.status == 'never'"),
+    # ---- the daemon
+    Mutant("done-before-complete", STEPS, "    if (file->parts.count > 1)\n        return FILE_COMPLETE;",
+           "    if (file->parts.count > 1) {\n        file->crc32c = parts_crc32c(&file->parts);\n"
+           "        return file->fault.code ? FILE_COMPLETE : FILE_REPORT;\n    }"),
+    Mutant("complete-not-doubted", STEPS,
+           "return err && !resume_doubts(err) ? FILE_COMPLETE : doubt(file);",
+           "return FILE_REPORT + 0 * (int)err;"),
+    Mutant("upload-id-not-kept", STEPS, "    return FILE_KEEP;\n", "    return FILE_STREAM;\n"),
+    Mutant("fault-of-keep-ignored", STEPS, "file->fault = file->keep.fault;\n    return FILE_STREAM;",
+           "return FILE_STREAM;",
+           survives="the task is fenced at its next write anyway"),
+    Mutant("manifest-not-compared", COMMIT,
+           "if (!fault.code && !same)", "if (!fault.code && false && !same)",
+           survives="manifests have the same bytes by construction; a unit case compares others"),
+    Mutant("manifest-fault-ignored", COMMIT,
+           "    else if (upload->call.fault.code)\n        task_fail(&commit->task, &upload->call.fault);\n    else\n        complete(commit);",
+           "    else\n        complete(commit);"),
+    Mutant("manifest-written-over", COMMIT, ".create_only = true },", ".create_only = false },"),
+    Mutant("object-written-over", "daemon/transfer.c", ".create_only = whole,", ".create_only = false,"),
+    Mutant("empty-list-at-loss", "lib/queue/queue.c",
+           "queue->why = *fault; /* what is asked until we know more fails with it */", ""),
+    Mutant("watermark-first", "daemon/tail.c", "fan(tail, walk->batches[fresh - 1].created, &found);",
+           "found.count--; fan(tail, walk->batches[fresh - 1].created, &found); found.count++;"),
+    Mutant("first-page-only", "daemon/walk.c", "    if (walk->count)\n        walk->page(walk);",
+           "    if (walk->pages == 1)\n        walk->at = walk->to;\n    if (walk->count)\n        walk->page(walk);"),
+    Mutant("ties-skipped", "daemon/walk.c", "        remember_edge(walk, last);\n        walk->offset = walk->quiet = 0;\n        walk->fresh = false;",
+           "        walk->at = last + 1;"),
+    Mutant("open-batch-skipped", "daemon/batch.c",
+           "        look_again(batch, info->state, info->status);", "        skip(batch, \"failed\");"),
+]
+
+
+def build(mutant, directory):
+    """A broken program, or None if the text is not there once or does not compile."""
+    tree = pathlib.Path(directory) / "tree"
+    shutil.copytree(ROOT, tree, symlinks=True, ignore=shutil.ignore_patterns(
+        ".git", "bench", "__pycache__", "san-*", "fuzz", "lint-*"))
+    file = tree / mutant.file
+    text = file.read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        return None, f"the text occurs {text.count(mutant.old)} times in {mutant.file}"
+    file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    made = subprocess.run(["make", "-s", "-C", tree, "all", "WARN="], capture_output=True,
+                          text=True, check=False)
+    return (tree / "build/plain/sluiced", "") if made.returncode == 0 else (None, made.stderr)
+
+
+def hunt(mutant):
+    """(mutant, "killed" | "survived" | "broken", what told)"""
+    with tempfile.TemporaryDirectory(prefix="sluice-mutant-") as directory:
+        binary, trouble = build(mutant, directory)
+        if not binary:
+            return mutant, "broken", trouble[-300:]
+        for stage in STAGES:
+            ended = subprocess.run(
+                [sys.executable, ROOT / "tests/faults/run", "--stop", "--labs", "5", *stage],
+                env={"SLUICED": str(binary), "PATH": "/usr/bin:/bin:/usr/sbin"},
+                capture_output=True, text=True, check=False, timeout=900)
+            if ended.returncode:
+                told = re.search(r"^VIOLATION in (.*)\n(.*)", ended.stdout, re.M)
+                return mutant, "killed", " | ".join(told.groups()) if told else ended.stderr[-300:]
+        return mutant, "survived", mutant.survives
+
+
+def main(names):
+    """All mutants, or those of these names; prints a table."""
+    rows = [mutant for mutant in TABLE if not names or mutant.name in names]
+    count = collections.Counter()
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        for mutant, end, why in pool.map(hunt, rows):
+            count[end] += 1
+            count["unexplained"] += end == "survived" and not mutant.survives
+            print(f"{end:9} {mutant.name:26} {why[:150]}", flush=True)
+    print(f"mutants={len(rows)} killed={count['killed']} survived={count['survived']} "
+          f"unexplained={count['unexplained']} broken={count['broken']}")
+    return 1 if count["unexplained"] or count["broken"] else 0
+

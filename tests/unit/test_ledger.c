@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names of the ledger's records: back and forth, and what is none. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/ledger.h"
+
+static const struct {
+    const char *id, *ordered, *done;
+    int64_t from, to;
+} good[] = {
+    { "j/5f1a/1706745600000-1706918400000", "1706745600000-1706918400000.json",
+      "1706745600000-1706918400000.done.json", 1706745600000, 1706918400000 },
+    { "j/5f1a/1706745600000-1706918400000/2", "1706745600000-1706918400000.2.json",
+      "1706745600000-1706918400000.2.done.json", 1706745600000, 1706918400000 },
+    { "j/5f1a/0-1", "0-1.json", "0-1.done.json", 0, 1 },
+};
+
+static void check_name(size_t i, const char *name, enum ledger_mark mark)
+{
+    struct ledger_job job;
+    enum ledger_mark got;
+    AUTO_TEXT char *made = ledger_name(good[i].id, mark);
+    assert_string_equal(made, name);
+    assert_true(ledger_parse_name("5f1a", name, &job, &got));
+    assert_string_equal(job.id, good[i].id);
+    assert_int_equal(job.from, good[i].from);
+    assert_int_equal(job.to, good[i].to);
+    assert_int_equal(got, mark);
+    mem_free(job.id);
+}
+
+static void names_lead_back_to_jobs(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        check_name(i, good[i].ordered, LEDGER_ORDERED);
+        check_name(i, good[i].done, LEDGER_DONE);
+    }
+}
+
+static void other_objects_are_no_jobs(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        ".json",
+        "-.json",
+        "1-2",
+        "1-2.done",
+        "1-2.txt",
+        "1-.json",
+        "-2.json",
+        "2-1.json",
+        "1-1.json",
+        "1-2.x.json",
+        "1-2..json",
+        "1-2.-1.json",
+        "1-2.99999999.json",
+        "a-b.json",
+        "1-99999999999999999999.json",
+        "1-2/3.json",
+        "x1-2.json",
+        "1-2.json.json",
+    };
+    struct ledger_job job;
+    enum ledger_mark mark;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(ledger_parse_name("5f1a", bad[i], &job, &mark));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_lead_back_to_jobs),
+        cmocka_unit_test(other_objects_are_no_jobs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
