@@ -43,6 +43,10 @@ bool log_enabled(enum log_level level)
  */
 static size_t format_line(char line[LINE_SIZE], enum log_level level, const char *object,
                           const char *format, va_list args)
+    __attribute__((format(printf, 4, 0)));
+
+static size_t format_line(char line[LINE_SIZE], enum log_level level, const char *object,
+                          const char *format, va_list args)
 {
     char at[WALL_TEXT_SIZE];
     size_t room = LINE_SIZE - 1;

@@ -303,6 +303,7 @@ class Lab:
             await self.drive()
             if await self.wake():
                 await self.drive()
+            self.jump(0)  # collects what ended tasks have left
             if not self.judge.problems:
                 self.judge.verdict()
         finally:
@@ -453,19 +454,20 @@ class Lab:
     def at_rest(self):
         """Is there nothing left to do?"""
         pipe = self.redis.pipeline(transaction=False)
-        for name in self.scenario.world.datasets:
-            pipe.zcard(f"sluice:order:{name}")
-            pipe.scard(f"sluice:open-files:{name}")
+        names = list(self.scenario.world.datasets)
+        for name in names:
             pipe.exists(f"sluice:t:tail/{name}")
-        counts = pipe.execute()
-        jobs = [self.job_done(*job) for job in self.scenario.jobs]
-        unlisted = [self.redis.zrange(f"sluice:unlisted:{name}", 0, -1)
-                    for name in self.scenario.world.datasets]
-        busy = any(not task.startswith("tail/") for tasks in unlisted for task in tasks)
-        busy = busy or any(not task.startswith("tail/") for task in self.waiting()[0])
-        return (not busy and not any(counts[0::3]) and not any(counts[1::3])
-                and all(counts[2::3]) and all(jobs)
-                and self.redis.llen("sluice:gc") == 0)
+        for name in names:
+            pipe.smembers(f"sluice:open-files:{name}")
+            for key in ("order", "unlisted", "ready:x:live", "ready:x:backfill",
+                        "ready:l:live", "ready:l:backfill", "lease:x", "lease:f"):
+                pipe.zrange(f"sluice:{key}:{name}", 0, -1)
+        pipe.zrange("sluice:delayed", 0, -1)
+        answers = pipe.execute()
+        tails, work = answers[:len(names)], answers[len(names):]
+        busy = any(not task.startswith("tail/") for tasks in work for task in tasks)
+        return not busy and all(tails) and all(self.job_done(*job)
+                                               for job in self.scenario.jobs)
 
     def job_done(self, dataset, begin, end):
         """Done, in Redis or (if Redis lost it afterwards) in the ledger."""
