@@ -9,18 +9,17 @@
 # make fuzz-smoke   each parser of foreign bytes for a few seconds (FUZZ_SECONDS)
 # make lint    format, layers, sizes, scripts, all warnings of gcc and clang
 #
-# FLOW='tests/flow/test_tail.py -k late', SLUICED=/path/to/sluiced: for make flow
+# FLOW='tests/flow/test_tail.py -k late', FLOW='tests -m slow': for make flow
 
-ifeq ($(origin CC),default)
-CC := gcc
-endif
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 SAN    ?=
 BUILD  ?= build/$(if $(SAN),san-$(SAN),plain)
-FLOW   ?= tests
-DAEMON_FLOW = $(wildcard $(addprefix tests/flow/test_,tail.py crash.py operator.py recovery*.py))
+QUICK  := -m "not slow"
+FLOW   ?= tests/flow $(QUICK)
+DAEMON_FLOW = $(QUICK) $(wildcard $(addprefix tests/flow/test_,tail.py crash.py operator.py recovery*.py))
 TSAN_FLOW   = $(filter-out %_tail.py %_redis.py %_s3.py,$(DAEMON_FLOW))
 JOBS   ?= $(shell nproc)
-PYTEST := /usr/bin/python3 -m pytest -q -n 3
+PYTEST := /usr/bin/python3 -m pytest -q -n 4
 
 CPPFLAGS = -I. -I$(BUILD) -D_GNU_SOURCE
 WARN     = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \

@@ -165,6 +165,7 @@ def survive(lab, monkeypatch, number, lasting):
     return status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share,lasting", sample())
 def test_nth_allocation_fails(lab, monkeypatch, share, lasting):
     """P9: no hang, no crash, nothing lost."""

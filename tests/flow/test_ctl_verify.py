@@ -292,6 +292,7 @@ def test_housekeeping_is_no_stray(filled, bucket):
     assert report(filled, "verify", "ds1")[0] == 0
 
 
+@pytest.mark.slow
 def test_many_pages(filled, bucket):
     """More objects than a page of the listing holds."""
     for number in range(260):
@@ -340,6 +341,7 @@ def reconfigure(daemon, section, **members):
     daemon.launch("--check-config").process.wait(10)
 
 
+@pytest.mark.slow
 def test_aep_unreachable(filled):
     """The bucket is proven, Catalog is not compared."""
     place = f"http://127.0.0.1:{dead_port()}"
@@ -349,6 +351,7 @@ def test_aep_unreachable(filled):
     assert [problem[:2] for problem in problems] == [("unchecked", "Catalog")]
 
 
+@pytest.mark.slow
 def test_aep_unreachable_and_damage(filled, bucket):
     """What is known to be wrong weighs more."""
     delete(bucket, small(bucket))
@@ -363,6 +366,7 @@ def test_aep_stumbles(filled, sim):
     assert report(filled, "verify", "ds1")[0] == 0
 
 
+@pytest.mark.slow
 def test_store_unreachable(filled):
     """Nothing can be said, and the end comes soon."""
     reconfigure(filled, "s3", endpoint=f"http://127.0.0.1:{dead_port()}")

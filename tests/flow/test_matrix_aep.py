@@ -124,6 +124,7 @@ def test_a6_cut_answers_cost_little(world, sim, aep_line, redis, judge):
     assert sim.counters()["bytes"] < size + 6 * MIB
 
 
+@pytest.mark.slow
 def test_a6_server_that_never_speaks(world, sim, sluiced, redis, judge):
     """It accepts connections and is silent, also in a TLS handshake: not ready, alive, and well
     again with the next one."""

@@ -114,6 +114,7 @@ def test_n1_addresses_that_do_not_answer(records, world, named, dns, redis, judg
     all_well(daemon, redis, judge, 1, timeout_s=8)
 
 
+@pytest.mark.slow
 def test_n2_line_to_redis_that_swallows(world, sim, redis_line, redis, judge):
     """Bytes go nowhere, and no end of the connection is heard: given up after ten seconds, and
     made anew."""

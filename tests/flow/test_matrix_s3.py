@@ -166,6 +166,7 @@ def test_s11_store_without_conditional_complete(world, s3_line, redis, judge):
     assert b"HEAD " in seen
 
 
+@pytest.mark.slow
 def test_s12_head_that_is_denied(world, s3_line, redis, judge):
     """403 says neither that the object is there nor that it is not: all waits and says so."""
     world.dataset().batch([11 * MIB])
@@ -178,6 +179,7 @@ def test_s12_head_that_is_denied(world, s3_line, redis, judge):
     all_well(daemon, redis, judge, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [301, 307])
 @pytest.mark.parametrize("pattern", [PROBE, PUT_FILE], ids=["probe", "put"])
 def test_s13_redirect(pattern, status, world, s3_line, redis, judge):

@@ -299,6 +299,7 @@ AEP_AWAY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ims", "catalog", "access", "s3"])
 def test_upstream_away(name, world, sim, sluiced, s3_relay, redis, judge):
     """A service fails for everybody: its breaker opens and says so, few calls try it, no task
@@ -332,6 +333,7 @@ def test_upstream_away(name, world, sim, sluiced, s3_relay, redis, judge):
     judge()
 
 
+@pytest.mark.slow
 def test_silent_source_costs_no_attempts(world, sim, sluiced, redis, aep_relay, judge):
     """Every connection to AEP breaks without an answer: no task is to blame."""
     data = world.dataset()
@@ -467,6 +469,7 @@ def test_drain_beside_the_dead(dead, world, sim, sluiced, redis, redis_relay, s3
 # ---- the source
 
 
+@pytest.mark.slow
 def test_trickling_source(world, sim, sluiced, redis, judge):
     """A body that comes at less than 1 kB/s is ended after 20 s, and goes on where it was."""
     world.dataset().batch([200_000])
@@ -516,6 +519,7 @@ def uploads(bucket):
     return [upload["Key"] for page in pages for upload in page.get("Uploads", [])]
 
 
+@pytest.mark.slow
 def test_janitor(world, sim, sluiced, redis, bucket, judge):
     """Old uploads that no task names go; those of tasks and of others stay."""
     world.dataset().batch([("big.parquet", 14 * MIB)])
@@ -538,6 +542,7 @@ def test_janitor(world, sim, sluiced, redis, bucket, judge):
     judge(allow_uploads=1)
 
 
+@pytest.mark.slow
 def test_janitor_turns_pages(world, sluiced, bucket):
     """More uploads than fit a page."""
     world.dataset()

@@ -188,6 +188,7 @@ def without_secrets_in_their_place(transcript):
     return re.sub(rb"client_secret=[^&\s]+", b"", text)
 
 
+@pytest.mark.slow
 def test_canary(world, sim, sluiced, redis, rgw, bucket, place):
     """Work, faults and refusals at the loudest log level; then the secrets are looked for."""
     secret, password = "canary/aep+secret=0123456789", "canary-redis-9876543210"
