@@ -47,7 +47,8 @@ void world_start_server(struct world *world)
         return;
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves no server behind */
     execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", "r.sock", "--dir",
-           world->dir, "--logfile", "log", "--save", "", "--appendonly", aof, (char *)NULL);
+           world->dir, "--logfile", "log", "--save", "", "--appendonly", aof, "--appendfsync",
+           "always", (char *)NULL); /* or a busy disk may cost two seconds */
     _exit(127);
 }
 
