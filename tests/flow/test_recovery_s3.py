@@ -398,8 +398,15 @@ def test_hangups_at_every_moment(world, sim, sluiced, redis, judge):
     daemon.launch()
     ended = threading.Event()
 
+    def minds_no_hangup():
+        """Its main has begun: before that the kernel's default is to end it."""
+        with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as file:
+            status = dict(line.split(":", 1) for line in file)
+        masks = int(status["SigIgn"], 16) | int(status["SigCgt"], 16) | int(status["SigBlk"], 16)
+        return status["Name"].strip() == "sluiced" and masks & 1
+
     def pester():
-        time.sleep(0.05)  # the exec of setpriv and of the daemon
+        wait_until(minds_no_hangup, 10, "main", 0.001)
         while not ended.is_set() and daemon.process.poll() is None:
             daemon.signal(signal.SIGHUP)
             time.sleep(0.003)
@@ -434,6 +441,26 @@ def test_takeover_after_sigterm(world, sim, sluiced, redis, judge):
     sim.disarm()
     assert first.process.wait(10) == 0
     committed(second, 4, 40)
+    drained(second, redis)
+    judge()
+
+
+def test_takeover_after_a_crash(world, sim, sluiced, redis, judge):
+    """Tasks of a daemon that was killed are with another one two seconds after their lease."""
+    lease_s = 4
+    world.dataset().batch([12 * MIB])
+    sim.start()
+    sim.arm(f"slow:bytes_per_second={MIB}")
+    first, second = (sluiced(queue={"lease": f"{lease_s}s"}) for _ in range(2))
+    first.start()
+    wait_until(lambda: first.metric("sluice_received_bytes_total") > MIB, 20)
+    second.start()
+    wait_until(lambda: second.get("/readyz")[0] == 200, 20)
+    first.kill9()
+    wait_until(lambda: (second.metric("sluice_received_bytes_total") or 0) > 0, lease_s + 2,
+               "taken over")
+    sim.disarm()
+    committed(second, 1, 40)
     drained(second, redis)
     judge()
 
