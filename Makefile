@@ -16,8 +16,8 @@ SAN    ?=
 BUILD  ?= build/$(if $(SAN),san-$(SAN),plain)
 QUICK  := -m "not slow"
 FLOW   ?= tests/flow $(QUICK)
-DAEMON_FLOW = $(QUICK) $(wildcard $(addprefix tests/flow/test_,tail.py crash.py operator.py recovery*.py))
-TSAN_FLOW   = $(filter-out %_tail.py %_redis.py %_s3.py,$(DAEMON_FLOW))
+DAEMON_FLOW = $(QUICK) $(wildcard $(addprefix tests/flow/test_,tail.py crash.py operator.py recovery.py))
+TSAN_FLOW   = $(filter-out %_tail.py,$(DAEMON_FLOW))
 JOBS   ?= $(shell nproc)
 PYTEST := /usr/bin/python3 -m pytest -q -n 4
 
