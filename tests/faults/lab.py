@@ -157,8 +157,9 @@ class Lab:
         op.instead = instead
         try:
             return await self.wire.through(op, carry_out)
-        except Lost:
-            request.transport.abort()
+        except (Lost, ConnectionResetError):  # cut here, or by a daemon that was killed
+            if request.transport:
+                request.transport.abort()
             return web.Response()
         except Half as stop:
             if request.transport is None or stop.answer.prepared:
