@@ -321,6 +321,7 @@ class Lab:
                 slot.process.wait()
         self.cut_connections()
         await asyncio.sleep(0.01)
+        self.cut_connections()
 
     def cut_connections(self):
         """What daemons of this run have sent must not reach the next one."""

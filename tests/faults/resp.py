@@ -3,6 +3,8 @@
 through after the other, each as an operation of the wire."""
 import asyncio
 import re
+import socket
+import struct
 
 from wire import Half, Lost, Op
 
@@ -100,7 +102,16 @@ class Proxy:
         """Returns when it listens."""
         self.server = await asyncio.start_unix_server(self._serve, self.path)
 
+    def _is_stale(self, writer):
+        """Was it opened by a daemon that was killed meanwhile, perhaps in an earlier run?"""
+        peer = writer.get_extra_info("socket").getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return struct.unpack("3i", peer)[0] != self.lab.slots[self.slot].process.pid
+
     async def _serve(self, reader, writer):
+        if self._is_stale(writer):
+            writer.close()
+            return
         upstream_reader, upstream = await asyncio.open_unix_connection(self.target)
         asked, answered = bytearray(), bytearray()
         judge = self.lab.judge
