@@ -17,7 +17,8 @@ EVERY_S = 1.0
 LETHAL = {"kill-before", "kill-after", "term-before", "term-after"}
 STANDING = {"zombie-before", "zombie-after"}  # end with a run: they would stand for ever
 SAMPLE_S = 5
-GROWTH_MIB, GROWTH_FDS = 6, 8  # of the last quarter over the second
+# Of the last quarter over the second. Idle connections come in bursts, after each cut.
+GROWTH_MIB, GROWTH_FDS = 6, 40
 
 
 class Metronome:
