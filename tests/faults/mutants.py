@@ -17,9 +17,9 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 QUEUE, STEPS, COMMIT = "lib/queue/queue.lua", "daemon/file_steps.c", "daemon/commit.c"
 AT_ONCE = 2
-STAGES = (["--seed", "5", "single", "--sample", "150"], ["rollback"],
-          ["--seed", "900", "random", "150"], ["--seed", "6", "single", "--sample", "700"],
-          ["--seed", "2000", "random", "500"])
+STAGES = (["--seed", "5", "single", "--sample", "150"], ["--seed", "900", "random", "150"],
+          ["--seed", "6", "single", "--sample", "700"], ["--seed", "2000", "random", "500"],
+          ["rollback"])
 
 Mutant = collections.namedtuple("Mutant", "name file old new survives", defaults=("",))
 
@@ -163,7 +163,8 @@ def main(names):
     rows = [mutant for mutant in TABLE if not names or mutant.name in names]
     count = collections.Counter()
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        for mutant, end, why in pool.map(hunt, rows):
+        for done in concurrent.futures.as_completed([pool.submit(hunt, row) for row in rows]):
+            mutant, end, why = done.result()
             count[end] += 1
             count["unexplained"] += end == "survived" and not mutant.survives
             print(f"{end:9} {mutant.name:26} {why[:150]}", flush=True)
