@@ -969,7 +969,7 @@ local function move_lapsed(key, max_lost, limit, seen)
   for _, id in ipairs(due) do
     local task = load(id)
     call('ZREM', key, id)
-    if task and task.status == 'in-progress' then
+    if task and task.status == 'in-progress' and task.phase ~= 'wait' then
       lapse(task, max_lost, seen)
     end
   end

@@ -268,7 +268,8 @@ class Lab:
         """One run on a fresh world."""
         self.redis.flushall()
         self.begin(scenario, Store(None), strikes, dice)
-        wants = record or any(strike.kind == "rollback" for strike in strikes) or dice
+        wants = record or any(strike.kind == "rollback" for strike in strikes) or \
+            (dice and dice.rolls_back)
         self.snapshots = [] if wants else None
         return await self.finish(daemons)
 

@@ -228,9 +228,20 @@ def test_an_anchor_of_another_dataset_is_refused(world, sim, sluiced, redis, buc
 # ---- back in time
 
 
+SNAPSHOT = """
+local all = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  all[#all + 1] = key
+  all[#all + 1] = redis.call('DUMP', key)
+end
+return all
+"""
+
+
 def snapshot(raw):
-    """All that is in Redis."""
-    return {key: raw.dump(key) for key in raw.scan_iter(count=1000)}
+    """All that is in Redis, at one instant, as every state is to which a Redis can go back."""
+    flat = raw.eval(SNAPSHOT, 0)
+    return dict(zip(flat[::2], flat[1::2]))
 
 
 def restore(raw, state):
@@ -238,8 +249,7 @@ def restore(raw, state):
     with raw.pipeline(transaction=True) as pipe:
         pipe.flushdb()
         for key, value in state.items():
-            if value is not None:
-                pipe.restore(key, 0, value)
+            pipe.restore(key, 0, value)
         pipe.execute()
 
 
