@@ -107,8 +107,10 @@ class Catalog:
             "relatedObjects": related(batch), "replay": batch.replay, "availableDates": {},
             "metrics": {}, "errors": [],
             "tags": {"acp_type": ["ingest"], "acp_finalized": "finalized",
-                     "numberOfDSFs": ["0"]},
+                     "numberOfDSFs": ["0"]} | batch.tags,
         }
+        if batch.successor:
+            row["tags"]["acp_successor"] = [batch.successor]
         if status in ground.READABLE + ground.WITHDRAWN:
             row |= {"started": batch.created + 5000, "completed": updated,
                     "metrics": metrics(batch)}
@@ -201,4 +203,4 @@ def metrics(batch):
     sizes = [file.size for _, file in batch.data()]
     return {"inputFileCount": -1, "outputFileCount": len(sizes), "outputByteSize": sum(sizes),
             "outputRecordCount": sum(size // 100 + 1 for size in sizes if size),
-            "failedRecordCount": 0}
+            "failedRecordCount": batch.failed_records}

@@ -73,6 +73,9 @@ class Batch:
     files: list = field(default_factory=list)
     sub_of: str = ""
     replay: dict = field(default_factory=dict)
+    successor: str = ""  # the batch that consolidated or replaced this one
+    tags: dict = field(default_factory=dict)  # further ones
+    failed_records: int = 0  # rows that partial ingestion left out
     expect: str = ""
     updated: int = 0
     version: int = 3
