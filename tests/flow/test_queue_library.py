@@ -451,6 +451,15 @@ def test_a_lapsed_lease_is_given_to_the_next(q):
     assert q.beat(old) == ["FENCED"]
 
 
+def test_a_batch_without_the_rows_of_its_files_is_listed_again(q):
+    q.batch(files=2)
+    first, second = q.claim("f", limit=2)
+    q.done(first, row="one")
+    q.redis.delete(f"{P}rows:b/{DS}/B")
+    q.done(second, row="two")
+    assert (q.get(f"b/{DS}/B", "phase"), q.get(f"b/{DS}/B", "status")) == ("fan", "pending")
+
+
 def test_what_waits_for_its_children_has_no_lease_to_lose(q):
     """An index entry too many, as a copy of Redis taken key by key may hold it."""
     file = q.batch(files=1) and q.one(cls="f")

@@ -159,6 +159,28 @@ def test_another_object_in_the_way(world, sim, sluiced, redis, bucket, s3_relay)
     assert "Uploads" not in bucket.client.list_multipart_uploads(Bucket=bucket.name)
 
 
+def test_another_manifest_in_the_way(world, sluiced, redis, bucket, s3_relay):
+    """A manifest of somebody else, put there a moment before ours: it stays, and is said."""
+    data = world.dataset()
+    batch = data.batch([100])
+    daemon = sluiced(s3={"endpoint": through(s3_relay)})
+    foreign = []
+
+    def put_first(data):
+        found = re.match(rb"PUT /[^/]*/([^? ]*_sluice/manifests/[^? ]*)", data)
+        if found and not foreign:
+            foreign.append(urllib.parse.unquote(found[1].decode()))
+            bucket.client.put_object(Bucket=bucket.name, Key=foreign[0], Body=b"{}")
+        return data
+
+    s3_relay.up = put_first
+    daemon.start()
+    task = f"b/{data.id}/{batch.id}"
+    wait_until(lambda: field(redis, task, "status") == "failed", 40, "the batch has failed")
+    assert field(redis, task, "class") == "differs"
+    assert bucket.client.get_object(Bucket=bucket.name, Key=foreign[0])["Body"].read() == b"{}"
+
+
 # ---- leases
 
 
