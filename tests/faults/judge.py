@@ -55,6 +55,7 @@ class Judge:
     def __init__(self, lab, scenario):
         self.lab, self.scenario, self.world = lab, scenario, scenario.world
         self.problems = []
+        self.closed = False  # the run is over
         self.grant = {}  # task -> (owner, fence) of its last claim
         self.seq = 0
         self.past = 0  # how often Redis went back in time

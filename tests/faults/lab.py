@@ -310,11 +310,12 @@ class Lab:
                 self.judge.verdict()
         finally:
             await self.end_daemons()
-        return Report(self.judge.problems, self.wire.points(), self.wire.struck, self.crashes,
+        return Report(list(self.judge.problems), self.wire.points(), self.wire.struck, self.crashes,
                       self.retries, time.monotonic() - began)
 
     async def end_daemons(self):
         """Nothing of this run goes on, and nothing of it reaches the next one."""
+        self.judge.closed = True
         self.resumed.set()
         for slot in self.slots:
             if slot.process and slot.process.poll() is None:

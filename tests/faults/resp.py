@@ -112,14 +112,14 @@ class Proxy:
         if self._is_stale(writer):
             writer.close()
             return
+        judge = self.lab.judge
         upstream_reader, upstream = await asyncio.open_unix_connection(self.target)
         asked, answered = bytearray(), bytearray()
-        judge = self.lab.judge
 
         async def carry_out(words, raw):
-            if judge is not self.lab.judge:
-                raise Lost  # a daemon of an earlier run
             async with self.lab.turn:  # so that the judge sees what the daemons do in order
+                if judge.closed:
+                    raise Lost  # what a daemon of an earlier run still had on its way
                 past = judge.past
                 upstream.write(raw)
                 got = await read_value(upstream_reader, answered)
@@ -130,7 +130,7 @@ class Proxy:
                 return got
 
         try:
-            while command := await read_value(reader, asked):
+            while (command := await read_value(reader, asked)) and not judge.closed:
                 _, reply = await self._pass(*command, carry_out)
                 writer.write(reply)
         except Half as stop:

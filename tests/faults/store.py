@@ -320,7 +320,10 @@ class Front:
     async def handle(self, request):
         """One request, as an operation of the wire."""
         self.lab.transports.add(request.transport)
+        judge = self.lab.judge
         body = await request.content.read()
+        if judge.closed:  # its daemon is dead, and its run is over
+            return web.Response()
         query = dict(urllib.parse.parse_qsl(request.query_string, keep_blank_values=True))
         key = urllib.parse.unquote(request.raw_path.split("?")[0]).removeprefix(f"/{BUCKET}/")
         verb = verb_of(request.method, query)
