@@ -29,7 +29,7 @@ struct tail {
     const struct dataset_settings *dataset;
     struct tail_memory *memory;
     int64_t watermark;
-    char offset[24]; /* the watermark as the queue knows it */
+    char offset[40]; /* the watermark as the queue knows it, see next_cursor */
     uint64_t *seen;
     size_t seen_count;
     size_t found;
@@ -198,12 +198,27 @@ static size_t sift(struct tail *tail, struct walk *walk, uint64_t *ret_last)
     return fresh;
 }
 
+/*
+ * The cursor moves with each fan, the watermark not: what was created at one instant may fill more
+ * than a page, and in an ordered dataset no batch of that instant may pass before all of them are
+ * known. Then a number behind the watermark counts: 1706745600001/2.
+ */
+static void next_cursor(struct tail *tail, int64_t watermark, char *cursor, size_t size)
+{
+    const char *slash = strchr(tail->offset, '/');
+    if (watermark > tail->watermark) {
+        tail->watermark = watermark;
+        snprintf(cursor, size, "%" PRId64, watermark);
+        return;
+    }
+    snprintf(cursor, size, "%" PRId64 "/%ld", tail->watermark,
+             slash ? strtol(slash + 1, NULL, 10) + 1 : 1);
+}
+
 static void fan(struct tail *tail, int64_t watermark, const struct discovered *found)
 {
-    char cursor[24];
-    /* The cursor must move; one millisecond more is covered by the overlap. */
-    tail->watermark = watermark > tail->watermark ? watermark : tail->watermark + 1;
-    snprintf(cursor, sizeof cursor, "%" PRId64, tail->watermark);
+    char cursor[sizeof tail->offset];
+    next_cursor(tail, watermark, cursor, sizeof cursor);
     tail->fan.done = on_page_queued;
     queue_op_release(&tail->fan);
     queue_fan(tail->task.core->queue, &tail->fan, tail->task.lease, tail->offset, cursor, false,

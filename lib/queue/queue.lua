@@ -1224,7 +1224,7 @@ local function stat_dataset(ds)
   local tail = call('HMGET', P .. 't:tail/' .. ds, 'offset', 'status')
   return table.concat({ ds,
     'order=' .. order_mode(ds), 'paused=' .. (option(ds, 'paused') or '0'),
-    'tail=' .. (tail[2] or 'none'), 'watermark=' .. (tail[1] or '0'),
+    'tail=' .. (tail[2] or 'none'), 'watermark=' .. (tail[1] or '0'):match('^%d*'),
     'to_list=' .. ready_count('l', ds), 'to_commit=' .. ready_count('x', ds),
     'to_copy=' .. ready_count('f', ds),
     'running=' .. call('ZCARD', P .. 'lease:x:' .. ds),

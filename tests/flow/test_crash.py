@@ -4,8 +4,9 @@ import random
 import signal
 import time
 
-from ground import now_ms
+from ground import BASE_MS, now_ms
 from test_tail import committed, drained
+from conftest import START
 from world import wait_until
 
 MIB = 1 << 20
@@ -149,3 +150,26 @@ def test_two_daemons_share(world, sim, sluiced, redis, judge):
     judge()
     assert sum(d.metric("sluice_batches_committed_total") for d in (first, second)) == 60
     assert all(d.metric("sluice_files_stored_total") > 0 for d in (first, second))
+
+
+def test_one_instant_in_order_across_a_crash(world, sim, sluiced, judge):
+    """Batches of one instant that fill several pages, a crash after the first: in an ordered
+    dataset none is committed before all of the instant are known."""
+    world.options["page_max"] = 2
+    data = world.dataset()
+    ids = [f"{letter}0HNGZE60118FVV85GF7HDM2YV" for letter in "CDAB"]  # as the pages have them
+    for name in ids:
+        data.batch([10], batch_id=name, created=BASE_MS)
+    sim.start()
+    sim.arm("hang:endpoint=batches,nth=2")
+    tail = {"id": data.id, "as": "ds1", "start": START, "poll": "200ms", "order": "sequential"}
+    daemon = sluiced(datasets=[tail], queue={"lease": "2s"}).start()
+    wait_until(lambda: daemon.metric("sluice_batches_discovered_total") == 2, 30, "a page", 0.02)
+    daemon.kill9()
+    sim.disarm()
+    sim.arm("delay:endpoint=batches,ms=400")
+    daemon.start()
+    committed(daemon, 4, 60)
+    log = daemon.log.read_text(encoding="utf-8")
+    assert sorted(ids, key=lambda name: log.index(f"{name} committed")) == sorted(ids)
+    judge()
