@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from clock import clock
 from content import Content
+from lineage import ROW_BYTES, Lineage
 
 READABLE = ("success", "active")
 WITHDRAWN = ("inactive", "deleted", "archived", "retained")
 BASE_MS = 1_706_745_600_000  # 2024-02-01T00:00:00Z, creation of the first batch by default
-ROW_BYTES = 100
 SETTLED_MS = 12_365  # between a batch's creation and its last change, as seen on real ones
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -84,6 +84,7 @@ class Batch:
     life: list = field(default_factory=list)
     files: list = field(default_factory=list)
     former: list = field(default_factory=list)  # what `files` was before each rewriting
+    expired: list = field(default_factory=list)  # rows that it no longer has
     sub_of: str = ""
     replay: dict = field(default_factory=dict)
     successor: str = ""  # the batch that consolidated or replaced this one
@@ -122,7 +123,11 @@ class Batch:
 
     def rename_files(self):
         """The platform rewrites the files: other names, the same bytes."""
-        self._rewrite(lambda file, number: dataclasses.replace(file, name=f"v{number}_{file.name}"))
+        number = self._begin_rewriting()
+        for directory in self.dataset_files():
+            directory.files = [file if file.is_marker() else
+                               dataclasses.replace(file, name=f"v{number}_{file.name}")
+                               for file in directory.files]
 
     def compact(self):
         """The platform merges the files of each dataset file into one: another name, another
@@ -137,12 +142,6 @@ class Batch:
             name = f"compacted-{number}.parquet"
             directory.files = [file for file in directory.files if file.is_marker()] + [
                 File(name, size, f"{data[0].key}/{number}", rows)]
-
-    def _rewrite(self, change):
-        number = self._begin_rewriting()
-        for directory in self.dataset_files():
-            directory.files = [file if file.is_marker() else change(file, number)
-                               for file in directory.files]
 
     def _begin_rewriting(self):
         self.former.append(copy.deepcopy(self.files))
@@ -161,6 +160,20 @@ class Batch:
     def records(self):
         """How many rows it has."""
         return sum(end - begin for _, begin, end in self.held())
+
+    def plan(self, *steps):
+        """From now on its life is this: (milliseconds from now, status) each."""
+        self.status, self.updated = self.current()
+        self.held_until = 0
+        self.life = [[now_ms() - self.born + after, status] for after, status in steps]
+
+    def expire(self):
+        """Old rows vanish: every second file of it, without a word elsewhere."""
+        self._begin_rewriting()
+        for directory in self.dataset_files():
+            for file in directory.files[1::2]:
+                self.expired += file.held()
+            directory.files = directory.files[::2]
 
     def dataset_files(self):
         """All dataset files, nested ones included."""
@@ -184,9 +197,7 @@ class Batch:
         status = self.current()[0]
         if self.sub_of or status not in READABLE + WITHDRAWN:
             return "none"
-        if status in WITHDRAWN or self.replay.get("reason") == "consolidation":
-            return "any"
-        return "one"
+        return "any" if status in WITHDRAWN else "one"
 
 
 def batch_from(data):
@@ -204,7 +215,7 @@ def dataset_file_from(data):
                        [dataset_file_from(item) for item in data.get("nested", [])])
 
 
-class World:
+class World(Lineage):
     """Everything that exists, and the tenant's credentials."""
 
     def __init__(self, seed=1, sandbox="prod"):
@@ -262,7 +273,8 @@ class World:
         return {
             "seed": self.seed, "org": self.org, "client_id": self.client_id,
             "secrets": self.secrets, "sandbox": self.sandbox, "options": self.options,
-            "datasets": [{"id": d.id, "sandbox": d.sandbox} for d in self.datasets.values()],
+            "datasets": [{"id": d.id, "sandbox": d.sandbox, "gone": d.gone}
+                         for d in self.datasets.values()],
             "batches": batches,
         }
 
@@ -274,7 +286,7 @@ class World:
             setattr(world, name, data.get(name, getattr(world, name)))
         world.options.update(data.get("options", {}))
         for item in data.get("datasets", []):
-            world.dataset(item["id"], item.get("sandbox"))
+            world.dataset(item["id"], item.get("sandbox")).gone = item.get("gone", False)
         for item in data.get("batches", []):
             world.add(batch_from(item))
         return world
@@ -287,6 +299,7 @@ class Dataset:
         self.world = world
         self.id = dataset_id
         self.sandbox = sandbox
+        self.gone = False  # deleted as a whole
 
     def batch(self, files=(), *, directories=None, batch_id=None, form="ulid", created=None,
               nested=False, **more):

@@ -27,6 +27,7 @@ from control import Control
 from faults import faults_from_text
 from gateway import Gateway, State
 from ground import World
+from upset import Upset
 
 BODY_MAX = 1 << 28  # of the controls: worlds may be large
 STOP_S = 5
@@ -35,16 +36,16 @@ STOP_S = 5
 def application(state):
     """All services behind the gateway."""
     gateway = Gateway(state)
-    app = web.Application(middlewares=[gateway.front], client_max_size=BODY_MAX)
+    upset = Upset(state)
+    app = web.Application(middlewares=[gateway.front, upset.front], client_max_size=BODY_MAX)
     for service in (gateway, Catalog(state), Access(state), Control(state)):
         app.add_routes(service.routes())
-    app.on_response_prepare.append(tell_date)
+
+    async def tell_date(request, response):
+        skew = state.faults.hit("skewed_date", request.get("endpoint"), request.get("target", ""))
+        response.headers["Date"] = clock.date(skew.args["seconds"] if skew else 0)
+    app.on_response_prepare.append(tell_date)  # the server's time is that of its world
     return app
-
-
-async def tell_date(_request, response):
-    """The server's time is that of its world."""
-    response.headers["Date"] = clock.date()
 
 
 async def serve(state, port):
