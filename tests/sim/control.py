@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controls of the simulator, under /_sim/: for tests, not part of any Adobe service."""
+import dataclasses
+
 from aiohttp import web
 
 from clock import clock
@@ -23,6 +25,7 @@ class Control:
                 web.post(CONTROL + "batches", self.add_batches),
                 web.post(CONTROL + "status", self.set_status),
                 web.post(CONTROL + "files", self.rewrite_files),
+                web.post(CONTROL + "lineage", self.lineage),
                 web.post(CONTROL + "clock", self.set_clock),
                 web.post(CONTROL + "settings", self.change_settings),
                 web.post(CONTROL + "faults", self.arm),
@@ -74,6 +77,21 @@ class Control:
             batch = self.state.world.batches[batch_id]
             {"rename": batch.rename_files, "compact": batch.compact}[how]()
         return web.json_response({})
+
+    async def lineage(self, request):
+        """{"verb": consolidate, replace, revert or delete_dataset, "batches": [ids] or "dataset",
+        further arguments as in lineage.py}; answers the batch that was made."""
+        words, world = await request.json(), self.state.world
+        batches = [world.batches[name] for name in words.pop("batches", ())]
+        verb = words.pop("verb")
+        if verb == "delete_dataset":
+            made = world.delete_dataset(words["dataset"])
+        elif verb == "revert":
+            made = world.revert(*batches, **words)
+        else:
+            made = {"consolidate": world.consolidate, "replace": world.replace}[verb](
+                batches, **words)
+        return web.json_response(dataclasses.asdict(made) if made else {})
 
     async def set_clock(self, request):
         """{"at_ms", "rate", "step_ms"}, each of them optional; answers the time."""

@@ -58,11 +58,12 @@ class Lineage:
         return self._succeed(made, batches, after_ms)
 
     def replace(self, batches, files, *, reason="replace", listing="IMMEDIATE", after_ms=0,
-                **more):
+                external=False, **more):
         """A new batch with other rows. `listing` ALL names also those that `batches` had
-        replaced or merged."""
+        replaced or merged; `external` names all by their external ids."""
         named = list(batches) + (self.ancestors(batches) if listing == "ALL" else [])
-        replay = {"predecessors": [batch.id for batch in named], "reason": reason}
+        member = "predecessorsByExternalId" if external else "predecessors"
+        replay = {member: [batch.id for batch in named], "reason": reason}
         if listing == "ALL":
             replay["predecessorListingType"] = "ALL"
         made = self.datasets[batches[0].dataset].batch(files, replay=replay, **more)
@@ -79,7 +80,9 @@ class Lineage:
         """All that these batches have merged or replaced, directly or not."""
         found, left = {}, list(batches)
         while left:
-            for name in left.pop().replay.get("predecessors", ()):
+            replay = left.pop().replay
+            for name in (*replay.get("predecessors", ()),
+                         *replay.get("predecessorsByExternalId", ())):
                 if name in self.batches and name not in found:
                     found[name] = self.batches[name]
                     left.append(found[name])

@@ -152,6 +152,12 @@ class Sim:
         """The files of a batch are merged."""
         return self.call("POST", "files", {batch.id: "compact"})
 
+    def lineage(self, verb, *batches, **more):
+        """consolidate, replace or revert batches, as in lineage.py; the batch that was made is
+        in the simulator's world only: see truth()."""
+        return self.call("POST", "lineage",
+                         {"verb": verb, "batches": [batch.id for batch in batches]} | more)
+
     def clock(self, **changes):
         """at_ms, rate, step_ms; returns the time of the world."""
         return self.call("POST", "clock", changes)["now_ms"]
