@@ -1,104 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulator's write side: batches that clients send, and the journal that tells of them."""
-import itertools
+"""The simulator's write side: batches that clients send."""
 import json
 import re
 import time
 
 import pytest
 
-from client import EXPORT, Client
+from client import EXPORT
 from ground import World
-from sim import Sim
-
-IMPORT = "/data/foundation/import/batches"
-JOURNAL = "/events/organizations/1/integrations/2/3"
-PARQUET = b"PAR1" + bytes(range(200)) + b"\x01\x00\x00\x00PAR1"
-OCTETS = {"Content-Type": "application/octet-stream"}
-NAMES = itertools.count()
+from sim_rig import IMPORT, OCTETS, PARQUET, Writer, borrowed, detail, running
 
 
 @pytest.fixture(scope="module", name="shared")
 def shared_sim():
     """One simulator; each test writes to a dataset of its own."""
-    sim = Sim(World()).start()
-    yield sim
-    sim.stop()
+    with running(World()) as sim:
+        yield sim
 
 
 @pytest.fixture
 def writer(shared):
-    """A writer to a new dataset; options and faults end with the test."""
-    before = shared.options(batches_per_minute=10_000, promotion_ms=0)
-    yield Writer(shared)
-    shared.options(**before)
-    shared.disarm()
-
-
-class Writer(Client):
-    """A client that writes."""
-
-    def __init__(self, sim, **about):
-        super().__init__(sim)
-        dataset = sim.world.dataset(f"w{next(NAMES)}", **about)
-        sim.add_dataset(dataset)
-        self.dataset = dataset.id
-
-    def send(self, method, path, **more):
-        """One call of Batch Ingestion."""
-        headers = self.headers | more.pop("headers", {})
-        return self.session.request(method, self.sim.endpoint + path, headers=headers,
-                                    timeout=20, **more)
-
-    def create(self, **fields):
-        """The answer to a creation."""
-        fields = {"datasetId": self.dataset, "inputFormat": {"format": "parquet"}} | fields
-        return self.send("POST", IMPORT, json=fields)
-
-    def batch(self, **fields):
-        """The id of a new batch."""
-        answer = self.create(**fields)
-        assert answer.status_code == 201, answer.text
-        return answer.json()["id"]
-
-    def file(self, batch, name="a.parquet", word="datasets"):
-        """The address of a file."""
-        return f"{IMPORT}/{batch}/{word}/{self.dataset}/files/{name}"
-
-    def put(self, batch, data=PARQUET, name="a.parquet", **headers):
-        """The answer to a small file."""
-        return self.send("PUT", self.file(batch, name), data=data, headers=OCTETS | headers)
-
-    def patch(self, batch, first, data, total="*", name="a.parquet"):
-        """The answer to a chunk."""
-        span = f"bytes {first}-{first + len(data) - 1}/{total}"
-        return self.send("PATCH", self.file(batch, name), data=data,
-                         headers=OCTETS | {"Content-Range": span})
-
-    def mark(self, batch, action, name="a.parquet"):
-        """The status of INITIALIZE or COMPLETE of a large file."""
-        return self.send("POST", self.file(batch, name), params={"action": action}).status_code
-
-    def act(self, batch, action):
-        """The status of an action on the batch."""
-        return self.send("POST", f"{IMPORT}/{batch}", params={"action": action}).status_code
-
-    def row(self, batch):
-        """What Catalog says of it."""
-        return self.batches(batch=batch)[batch]
-
-    def written(self, data=PARQUET, name="a.parquet", **fields):
-        """A batch of one file, complete."""
-        batch = self.batch(**fields)
-        assert self.put(batch, data, name).status_code == 200
-        assert self.act(batch, "COMPLETE") == 200
-        return batch
-
-
-def detail(answer, status=400):
-    """The detail of a refusal."""
-    assert answer.status_code == status, answer.text
-    return answer.json()["detail"]
+    """A writer to a new dataset."""
+    with borrowed(shared, batches_per_minute=10_000, promotion_ms=0):
+        yield Writer(shared)
 
 
 # ---- creation
@@ -408,105 +332,3 @@ def test_preview_shows_what_was_sent(shared, writer):
     other.written(b"name,age\nEsi,7\nBo,8\n", "a.csv", inputFormat={"format": "csv"})
     body = other.get(f"{EXPORT}/datasets/{other.dataset}/preview").json()
     assert body == {"data": [{"name": "Esi", "age": "7"}, {"name": "Bo", "age": "8"}]}
-
-
-# ---- the journal
-
-
-@pytest.fixture
-def reader():
-    """A client of a simulator whose journal has told nothing yet."""
-    sim = Sim(World())
-    sim.world.dataset("d1")
-    sim.start()
-    yield Reader(sim)
-    sim.stop()
-
-
-class Reader(Client):
-    """A client that reads the journal."""
-
-    def ask(self, **params):
-        """One call."""
-        headers = self.headers | {"x-ims-org-id": self.sim.world.org}
-        del headers["x-gw-ims-org-id"], headers["x-sandbox-name"]
-        return self.session.get(self.sim.endpoint + JOURNAL, params=params, headers=headers)
-
-    def follow(self, since=None):
-        """(batch ids of all new events, the position to go on from)"""
-        found, params = [], {"since": since} if since else {}
-        while True:
-            answer = self.ask(**params)
-            link = re.search(r"[?&]since=([^>&]+)[^>]*>; rel=\"next\"", answer.headers["Link"])
-            params = {"since": link[1].replace("%3A", ":")}
-            if answer.status_code == 204:
-                return found, params["since"]
-            found += [item["event"]["event"]["xdm:ingestionId"]
-                      for item in answer.json()["events"]]
-
-    def ended(self, count, status="success"):
-        """So many batches that have ended, now."""
-        dataset = self.sim.world.datasets["d1"]
-        batches = [dataset.batch([5], status=status, created=int(time.time() * 1000) + number)
-                   for number in range(count)]
-        self.sim.add(*batches)
-        return [batch.id for batch in batches]
-
-
-def test_journal_tells_of_ended_batches(reader):
-    assert reader.follow()[0] == []
-    answer = reader.ask()
-    assert answer.status_code == 204 and answer.headers["Retry-After"] == "10"
-    good, (bad,) = reader.ended(3), reader.ended(1, "failed")
-    reader.ended(1, "loading")
-    body = reader.ask(limit=2).json()
-    assert body["_page"] == {"last": body["events"][1]["position"], "count": 2}
-    found, since = reader.follow()
-    assert set(found) == {*good, bad} and len(found) == 4
-    events = {item["event"]["event"]["xdm:ingestionId"]: item["event"]
-              for item in reader.ask().json()["events"]}
-    assert events[bad]["event"]["xdm:eventCode"] == "ing_load_failure"
-    event = events[good[0]]["event"]
-    assert event["xdm:eventCode"] == "ing_load_success" and event["xdm:datasetId"] == "d1"
-    assert event["xdm:sandboxName"] == "prod" and event["xdm:imsOrg"] == reader.sim.world.org
-    assert event["header"]["_adobeio"]["eventCode"] == "platform_event"
-    assert reader.follow(since)[0] == [] and reader.ask(latest="true").status_code == 204
-    more = reader.ended(1)
-    assert reader.follow(since)[0] == more
-
-
-def test_journal_is_not_reliable(reader):
-    assert reader.follow()[0] == []
-    lost, twice, late, last = reader.ended(4)
-    reader.sim.arm(f"journal_missing:match={lost} journal_duplicate:match={twice} "
-                   f"journal_unordered:match={late}")
-    assert reader.follow()[0] == [twice, twice, last, late]
-
-
-def test_an_event_that_nothing_overtakes_comes_at_last(reader):
-    reader.sim.arm("journal_unordered")
-    (only,) = reader.ended(1)
-    answers = [reader.ask() for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [204, 200]
-    assert answers[1].json()["events"][0]["event"]["event"]["xdm:ingestionId"] == only
-
-
-def test_old_positions_are_gone(reader):
-    old = reader.sim.world.datasets["d1"].batch([5])
-    reader.sim.options(journal_days=100_000)
-    reader.sim.add(old)
-    position = reader.ask().json()["events"][0]["position"]
-    assert reader.follow(position)[0] == []
-    reader.ended(1)
-    reader.sim.options(journal_days=7)
-    assert reader.ask(since=position).status_code == 200, "what follows is still kept"
-    assert reader.ask(since="rabbit:start").status_code == 410
-    assert len(reader.ask().json()["events"]) == 1, "without a position: the oldest that is kept"
-    assert reader.ask(since="nowhere").status_code == 400
-
-
-def test_journal_checks_its_own_headers(reader):
-    answer = reader.get(JOURNAL)
-    assert answer.json() == {"error_code": "400003", "message": "Missing header"}
-    answer = reader.get(JOURNAL, headers={"x-ims-org-id": "FFFF@AdobeOrg"})
-    assert answer.json()["error_code"] == "403025"

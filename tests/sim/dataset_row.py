@@ -80,7 +80,7 @@ def today_members(dataset, batches):
     live = [batch for batch in batches if batch.readable()]
     sizes = [file.size for batch in live for _, file in batch.data()]
     as_of = max([dataset["created"], *(batch.current()[1] for batch in live)])
-    lake = {"metrics": {"rowCount": sum(size // 100 + 1 for size in sizes if size),
+    lake = {"metrics": {"rowCount": sum(batch.records() for batch in live),
                         "storageSize": sum(sizes), "asOf": as_of},
             "tableHealthMetrics": {"noOfFilesTotal": len(sizes), "noOfPartitionsTotal": 1}}
     if dataset["ttl"]:

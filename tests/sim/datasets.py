@@ -46,8 +46,9 @@ class Datasets:
 
     def visible(self, request):
         """The datasets of the caller's sandbox."""
-        return {name: dataset for name, dataset in self.state.world.datasets.items()
-                if dataset.sandbox == request.headers["x-sandbox-name"]}
+        world, sandbox = self.state.world, request.headers["x-sandbox-name"]
+        return {name: dataset for name, dataset in world.datasets.items()
+                if world.seen(name, sandbox)}
 
     def dataset(self, request, name):
         """One dataset, or 404."""

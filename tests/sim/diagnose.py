@@ -9,7 +9,7 @@ from aiohttp import web
 
 import xdm
 from access import ORIGIN, Sending
-from failures import FAILED, meta_files, records
+from failures import FAILED, meta_files
 from gateway import EXPORT, bad_request, not_found, single_query, whole_number
 from paging import window
 from validate import is_stored
@@ -44,8 +44,8 @@ class Diagnose:
         single_query(request, set())
         name = request.match_info["id"]
         world = self.state.world
-        dataset = world.datasets.get(name)
-        if dataset is None or dataset.sandbox != request.headers["x-sandbox-name"]:
+        dataset = world.seen(name, request.headers["x-sandbox-name"])
+        if dataset is None:
             raise not_found("dataset", name)
         if dataset["format"] not in PREVIEWED:
             raise bad_request(f"preview: format {dataset['format']} is not supported")
@@ -56,7 +56,7 @@ class Diagnose:
         """The batch of the path, or 404."""
         world, name = self.state.world, request.match_info["id"]
         batch = world.batches.get(name)
-        if batch is None or world.sandbox_of(batch) != request.headers["x-sandbox-name"]:
+        if not batch or not world.seen(batch.dataset, request.headers["x-sandbox-name"]):
             raise not_found("batch", name)
         return batch
 
@@ -131,7 +131,7 @@ def rows_of(world, dataset):
             if dataset["format"] == "csv" and is_stored(file):
                 yield from csv_rows(file)
             else:
-                for number in range(records(file.size)):
+                for number in range(sum(end - begin for _, begin, end in file.held())):
                     yield xdm.example_row(dataset["fields"], file.key, number)
 
 

@@ -19,11 +19,6 @@ CORRUPT = {"code": "1401", "message": "Row is corrupted and cannot be read, plea
                                       "resend."}
 
 
-def records(size):
-    """How many rows a file of this size is said to have."""
-    return size // 100 + 1 if size else 0
-
-
 def members(world, batch):
     """The members of the batch object that tell of failure."""
     status = batch.current()[0]

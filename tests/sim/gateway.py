@@ -169,6 +169,7 @@ class Gateway:
         """JSON is sent as gzip to those who ask for it."""
         return (self.state.world.options["gzip"] and isinstance(response, web.Response)
                 and response.content_type.endswith("json") and response.body
+                and "Content-Encoding" not in response.headers
                 and "gzip" in request.headers.get("Accept-Encoding", ""))
 
     async def answer(self, request, handler, endpoint):

@@ -61,8 +61,9 @@ class Ingestion:
         single_query(request, set())
         self.count_batches()
         fields = await self.body(request)
-        dataset = self.state.world.datasets.get(fields.get("datasetId"))
-        if dataset is None or dataset.sandbox != request.headers["x-sandbox-name"]:
+        dataset = self.state.world.seen(fields.get("datasetId"),
+                                        request.headers["x-sandbox-name"])
+        if dataset is None:
             raise bad_request(f"datasetId {fields.get('datasetId')!r} does not exist")
         load = self.open(dataset, fields)
         reply = {"id": load.batch.id, "imsOrg": self.state.world.org, "updated": 0,
@@ -159,7 +160,7 @@ class Ingestion:
         """The batch of the path, or 404."""
         world, name = self.state.world, request.match_info["id"]
         batch = world.batches.get(name)
-        if batch is None or world.sandbox_of(batch) != request.headers["x-sandbox-name"]:
+        if not batch or not world.seen(batch.dataset, request.headers["x-sandbox-name"]):
             raise refused(404, "NotFoundError", f"batch {name} not found")
         return batch
 
@@ -183,15 +184,12 @@ class Ingestion:
     def promote(self, batch, last):
         """The way of a completed batch; when it has become readable, what it replaces goes."""
         delay = self.option("promotion_ms")
-        batch.version, batch.updated, batch.born = 3, 0, ground.now_ms()
-        batch.status = "loaded"
-        batch.life = [[0, "loaded"], [delay // 3, "staging"], [delay * 2 // 3, "staged"],
-                      [delay, last]]
+        batch.version = 3
+        batch.plan((0, "loaded"), (delay // 3, "staging"), (delay * 2 // 3, "staged"),
+                   (delay, last))
         load = self.loads.pop(batch.id)
         for old in load.predecessors if last == "success" else ():
-            old.status, old.updated = old.current()
-            old.life, old.held_until = [], 0
-            old.life = [[ground.now_ms() - old.born + delay, "inactive"]]
+            old.plan((delay, "inactive"))
             old.successor, old.version = batch.id, old.version + 1
 
     def abort(self, batch, status):
@@ -209,8 +207,8 @@ class Ingestion:
             return
         if status not in ground.READABLE:
             raise bad_request(f"batch {batch.id} is {status}, it cannot be reverted")
-        batch.set_status("inactive")
-        batch.life = [[ground.now_ms() - batch.born + self.option("deletion_ms"), "deleted"]]
+        batch.version += 1
+        self.state.world.revert(batch, self.option("deletion_ms"))
 
     def fail(self, batch, status):
         """The writer gives up."""

@@ -47,7 +47,7 @@ class Schemas:
         found = {}
         for dataset in world.datasets.values():
             head = xdm.head(world, dataset)
-            if (dataset.sandbox == request.headers["x-sandbox-name"]
+            if (world.seen(dataset.id, request.headers["x-sandbox-name"])
                     and head["meta:containerId"] == request.match_info["container"]):
                 found.setdefault(head["$id"], dataset)
         return found

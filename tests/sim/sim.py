@@ -5,8 +5,8 @@ I/O Events on a loopback port.
     python3 tests/sim/sim.py --port 0 --world world.json [--seed N] [--faults 'error_503:nth=3']
 
 prints one line of JSON with its port when it is ready. Tests use the class Sim, which runs this
-program as a child process. See README.md for all of it, ground.py for worlds, faults.py for faults, control.py for the
-controls under /_sim/, oracle.py for the judgement of a bucket.
+program as a child process. See README.md for an overview, ground.py for worlds, faults.py for
+faults, control.py for the controls under /_sim/, oracle.py for the judgement of a bucket.
 """
 import argparse
 import asyncio
@@ -23,6 +23,7 @@ from aiohttp import web
 
 from access import Access
 from catalog import Catalog
+from clock import clock
 from control import Control
 from datasets import Datasets
 from diagnose import Diagnose
@@ -32,6 +33,7 @@ from ground import World
 from ingestion import Ingestion
 from journal import Journal
 from schema import Schemas
+from upset import Upset
 
 BODY_MAX = 1 << 28  # of the controls: worlds may be large
 STOP_S = 5
@@ -41,9 +43,15 @@ SERVICES = (Catalog, Datasets, Access, Diagnose, Schemas, Ingestion, Journal, Co
 def application(state):
     """All services behind the gateway."""
     gateway = Gateway(state)
-    app = web.Application(middlewares=[gateway.front], client_max_size=BODY_MAX)
+    upset = Upset(state)
+    app = web.Application(middlewares=[gateway.front, upset.front], client_max_size=BODY_MAX)
     for service in (gateway, *(make(state) for make in SERVICES)):
         app.add_routes(service.routes())
+
+    async def tell_date(request, response):
+        skew = state.faults.hit("skewed_date", request.get("endpoint"), request.get("target", ""))
+        response.headers["Date"] = clock.date(skew.args["seconds"] if skew else 0)
+    app.on_response_prepare.append(tell_date)  # the server's time is that of its world
     return app
 
 
@@ -142,6 +150,24 @@ class Sim:
     def set_status(self, batch, status):
         """Moves a batch on in its life."""
         return self.call("POST", "status", {batch.id: status})
+
+    def rename_files(self, batch):
+        """The files of a batch get other names."""
+        return self.call("POST", "files", {batch.id: "rename"})
+
+    def compact(self, batch):
+        """The files of a batch are merged."""
+        return self.call("POST", "files", {batch.id: "compact"})
+
+    def lineage(self, verb, *batches, **more):
+        """consolidate, replace or revert batches, as in lineage.py; the batch that was made is
+        in the simulator's world only: see truth()."""
+        return self.call("POST", "lineage",
+                         {"verb": verb, "batches": [batch.id for batch in batches]} | more)
+
+    def clock(self, **changes):
+        """at_ms, rate, step_ms; returns the time of the world."""
+        return self.call("POST", "clock", changes)["now_ms"]
 
     def arm(self, text):
         """Arms faults, written as in faults.py."""
