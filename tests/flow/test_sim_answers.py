@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulator's previews and diagnostics, and what holds for the answers of all its services."""
 import json
+import pathlib
+import re
 import urllib.parse
 
 import pytest
 
+import ground
 from client import BATCHES, EXPORT, Client
 from ground import World
 from sim_rig import borrowed, filled, ok, problem, running
@@ -145,6 +148,16 @@ def test_batch_filters_on_tags_and_dates(own):
     assert own.batches(startAfter=1_000_000) == {} == own.batches(endAfter=2_000_000)
 
 
+def test_property_operators_can_be_missing(client, shared):
+    queries = ["status", "!status", "status==success", "created>=1", "created<1", "status~^s"]
+    for path in (BATCHES, DATASETS):
+        assert all(client.get(path, {"property": query}).status_code == 200 for query in queries)
+    shared.options(property_operators="exists ==")
+    for path in (BATCHES, DATASETS):
+        assert [client.get(path, {"property": query}).status_code for query in queries] == [
+            200, 400, 200, 400, 400, 400]
+
+
 def test_batches_have_versions_too(client, world):
     name = next(iter(world.batches))
     tag = client.get(f"{BATCHES}/{name}").headers["E-Tag"]
@@ -218,3 +231,13 @@ def test_attributes_of_datasets_survive_json():
     assert again.datasets["d2"]["format"] == "csv" and again.datasets["d2"]["name"] == "People"
     assert again.datasets["d1"]["fields"] == world.datasets["d1"]["fields"]
     assert again.to_json()["datasets"] == world.to_json()["datasets"]
+
+
+def test_readme_names_all_options_and_controls():
+    here = pathlib.Path(ground.__file__).parent
+    text = (here / "README.md").read_text(encoding="utf-8")
+    control = (here / "control.py").read_text(encoding="utf-8")
+    calls = [f"{verb.upper()} {path}" for verb, path in
+             re.findall(r'web\.(get|post)\(CONTROL \+ "(\w+)"', control)]
+    assert len(calls) > 10 and [call for call in calls if f"`{call}`" not in text] == []
+    assert [name for name in ground.OPTIONS if f"`{name}`" not in text] == []

@@ -102,7 +102,7 @@ class Catalog:
             whole_number({name: query.get(name, "0").lstrip("!").split(",")[0]}, name)
         tests = [equality(name, query[name]) for name in EQUAL if name in query]
         if "property" in query:
-            tests.append(expression(query["property"]))
+            tests.append(expression(query["property"], self.state.world.options))
         if "tags" in query:
             tests.append(tagged(query["tags"]))
         tests += dated(query)
@@ -194,12 +194,14 @@ def equality(name, text):
     return lambda row: (str(row.get(member)) in values) != negated
 
 
-def expression(text):
-    """The test of property=name, !name, name~regex, name>=value ..."""
+def expression(text, options):
+    """The test of property=name, !name, name~regex, name>=value ...; the world may lack some."""
     found = EXPRESSION.fullmatch(text)
     if not found:
         raise bad_request(f"bad property expression '{text}'")
     absent, name, sign, value = found.groups()
+    if (sign or ("absent" if absent else "exists")) not in options["property_operators"].split():
+        raise bad_request(f"property expression '{text}' is not supported")
     if sign is None:
         return lambda row: (name in row) != bool(absent)
     if sign == "~":

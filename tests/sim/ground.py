@@ -25,6 +25,7 @@ CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 OPTIONS = {
     "shape": "rows", "length": "text", "marker": "offset", "page_max": 100,
     "dataset_shape": "today", "dead_members": False, "xdms": False, "dataset_files": "listed",
+    "property_operators": "exists absent == != < <= > >= ~",
     "wrong_sandbox": "empty", "error_shape": "own", "gzip": True,
     "create_reply": "flat", "put_max": 256 << 20, "chunk_max": 512_000_000,
     "files_per_batch": 1500, "batches_per_minute": 138, "repeated_chunk": "replaces",

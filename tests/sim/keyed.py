@@ -15,7 +15,7 @@ def keyed_list(state, request, query, rows, equal):
     start, limit = list_bounds(query)
     tests = [equality(name, query[name]) for name in equal if name in query]
     if "property" in query:
-        tests.append(expression(query["property"]))
+        tests.append(expression(query["property"], state.world.options))
     if "tags" in query:
         tests.append(tagged(query["tags"]))
     found = [(key, row) for key, row in rows.items() if all(test(row) for test in tests)]

@@ -27,7 +27,7 @@ from clock import clock
 from control import Control
 from datasets import Datasets
 from diagnose import Diagnose
-from faults import faults_from_text
+from faults import TABLE, faults_from_text
 from gateway import Gateway, State
 from ground import World
 from ingestion import Ingestion
@@ -70,13 +70,22 @@ async def serve(state, port):
     await runner.cleanup()
 
 
+def fault_help():
+    """One line for each fault, for --help."""
+    lines = [f"  {name:25} {row.help}" + (f" {row.args}" if row.args else "")
+             for name, row in TABLE.items()]
+    return "\n".join(["faults, their arguments and defaults:", *lines])
+
+
 def main():
     """The command line."""
-    parser = argparse.ArgumentParser(description="Adobe Experience Platform simulator")
+    parser = argparse.ArgumentParser(description="Adobe Experience Platform simulator",
+                                     formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     epilog=fault_help())
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--world", help="JSON file; an empty world if absent")
     parser.add_argument("--seed", type=int, default=1, help="of random faults")
-    parser.add_argument("--faults", default="", help="as in faults.py")
+    parser.add_argument("--faults", default="", help="'name:key=value,key=value name ...', see below")
     options = parser.parse_args()
     world = World()
     if options.world:
