@@ -292,6 +292,20 @@ def test_other_faults(writer, form, data, code):
     assert row["status"] == "failed" and row["errors"][0]["code"] == code
 
 
+def test_an_empty_file_among_others_fails_the_batch(writer):
+    batch = writer.batch()
+    for name, data in (("a.parquet", PARQUET), ("b.parquet", b"")):
+        writer.put(batch, data, name)
+    assert writer.act(batch, "COMPLETE") == 200
+    assert writer.row(batch)["errors"][0]["code"] == "106"
+
+
+def test_good_parquet_fails_for_another_reason(writer, shared):
+    batch = writer.written()
+    shared.call("POST", "status", {batch: "failed"})
+    assert writer.row(batch)["errors"][0]["code"] == "INGEST-1555-400"
+
+
 def test_good_files_of_other_formats(writer):
     for form, data in (("csv", b"a,b\n1,2\n"), ("json", b'{"a": 1}\n{"a": 2}\n')):
         batch = writer.written(data, f"a.{form}", inputFormat={"format": form})

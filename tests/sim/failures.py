@@ -58,16 +58,18 @@ def error(code, description, count=None):
 
 def file_error(world, batch):
     """errors[] of a batch that failed by a file."""
-    files = [file for _, file in batch.rows()]
-    if not any(file.size for file in files):
-        return error("106", "Dataset file is empty: the batch has no data.")
+    files = [file for _, file in batch.data()]
+    if not files or not all(file.size for file in files):
+        return error("106", "Dataset file is empty: the batch, or a file of it, has no data.")
     form = form_of(world, batch)
     if form == "csv":
         return error("118", f"CSV file '{files[0].name}' has an empty header row.")
     if form != "parquet":
         return error("INGEST-1401-400", f"File '{files[0].name}' is corrupted and cannot be "
                                         "read.")
-    bad = next((file for file in files if tail(file) != MAGIC), files[0])
+    bad = next((file for file in files if tail(file) != MAGIC), None)
+    if bad is None:
+        return error("INGEST-1555-400", f"File '{files[0].name}': a required field is missing.")
     path = f"{LOCATION}/{batch.id}/{batch.dataset}/{bad.name}"
     return error("200", f"Error in validating schema for file: '{path}' with errorMessage="
                  f"{path} is not a Parquet file. expected magic number at tail {list(MAGIC)} "

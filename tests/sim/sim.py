@@ -85,7 +85,8 @@ def main():
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--world", help="JSON file; an empty world if absent")
     parser.add_argument("--seed", type=int, default=1, help="of random faults")
-    parser.add_argument("--faults", default="", help="'name:key=value,key=value name ...', see below")
+    parser.add_argument("--faults", default="",
+                        help="'name:key=value,key=value name ...', see below")
     options = parser.parse_args()
     world = World()
     if options.world:
