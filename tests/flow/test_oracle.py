@@ -301,18 +301,24 @@ def test_manifest_that_is_no_json(scene):
     assert scene.judge().failed() == ["form"]
 
 
-def test_withdrawn_batches_may_or_may_not_have_one(scene):
+def test_withdrawn_batches_may_have_one_that_does_not_count(scene):
     scene.batches[1].set_status("inactive")
+    assert scene.judge().failed() == ["rows"]
+    key = manifest_key(scene.batches[1])
+    scene.bucket.put(key.replace("manifests", "revocations"), b"{}")
     assert scene.judge().ok
     wrong_checksum(scene)
-    assert not scene.judge().ok
+    assert scene.judge().failed() == ["crc32c"]
+    del scene.manifests[key], scene.bucket.stored[key]
+    assert scene.judge(allow_strays=True).ok
 
 
 def test_since_limits_what_must_be_there(scene):
     scene.batches[0].created = BASE_MS + 10_000_000
     lose_manifest(scene)
     scene.manifests.clear()
-    assert scene.judge(allow_strays=True, since=BASE_MS + 9_000_000).failed() == ["manifests"]
+    assert scene.judge(allow_strays=True, since=BASE_MS + 9_000_000).failed() == [
+        "manifests", "rows"]
     assert scene.judge(allow_strays=True, since=BASE_MS + 20_000_000).ok
 
 

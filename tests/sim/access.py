@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data Access: the dataset files of a batch, the physical files in them, and their bytes."""
 import asyncio
+import gzip
 import re
 import socket
 import struct
@@ -10,7 +11,7 @@ import urllib.parse
 from aiohttp import web
 
 from gateway import EXPORT, Refused, bad_request, not_found, single_query, whole_number
-from paging import stir_ties, window
+from paging import part_of, stir_ties, window
 
 ORIGIN = "https://platform.adobe.io:443"  # of links, whatever name the client used
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -46,6 +47,8 @@ class Access:
         batch = self.state.world.batches.get(name)
         if batch is None or not self.visible(request, batch):
             raise not_found("batch", name)
+        if batch.sub_of and self.hit("sub_batch_404", request):
+            raise not_found("batch", name)
         rows = [directory_row(batch, item) for item in batch.files] if batch.readable() else []
         return self.listing(request, rows, whole_number(query, "start", 0), query)
 
@@ -63,12 +66,13 @@ class Access:
         if file is None:
             raise not_found("path", query["path"])
         if request.method == "HEAD":
-            return head_answer(file)
+            return head_answer(file, self.hit("head_length", request))
         return await Sending(self, request, directory, file).run()
 
     def visible(self, request, batch):
         """Sandboxes isolate: what is in another one does not exist."""
-        return self.state.world.sandbox_of(batch) == request.headers["x-sandbox-name"]
+        dataset = self.state.world.datasets[batch.dataset]
+        return dataset.sandbox == request.headers["x-sandbox-name"] and not dataset.gone
 
     def physical(self, request, batch, directory, query):
         """What is in a dataset file: physical files, or further dataset files."""
@@ -76,7 +80,9 @@ class Access:
         if directory.nested:
             rows = [directory_row(batch, item) for item in directory.nested]
         else:
-            rows = [file_row(directory, file, options["length"]) for file in directory.files]
+            wrong = self.hit("listing_length", request)
+            rows = [file_row(directory, file, options["length"], wrong)
+                    for file in directory.files]
         if options["marker"] == "name" and "start" in query:
             start = next((number for number, row in enumerate(rows)
                           if row.get("name") == query["start"]), len(rows))
@@ -90,6 +96,7 @@ class Access:
         stir = self.hit("unstable_order", request)
         if stir and not start:
             rows = stir_ties(stir, rows, lambda row: None)
+        rows = part_of(self.hit("files_partial", request), request.path, rows, start)
         page, following = window(self.state, request, rows, start, limit)
         options = self.state.world.options
         if options["shape"] == "array" and request["endpoint"] == "files":
@@ -118,20 +125,21 @@ def directory_row(batch, item):
             "isValid": False, "_links": {"self": {"href": f"{ORIGIN}{EXPORT}/files/{quoted}"}}}
 
 
-def file_row(directory, file, length_kind):
-    """One physical file."""
+def file_row(directory, file, length_kind, wrong=None):
+    """One physical file; `wrong` is a fault that spoils its length."""
     quoted = urllib.parse.quote(directory.id, safe="")
     path = urllib.parse.quote(file.name, safe="")
-    length = file.size if length_kind == "number" else str(file.size)
+    length = max(file.size + wrong.args["bytes"], 0) if wrong and file.size else file.size
+    length = length if length_kind == "number" else str(length)
     return {"name": file.name, "length": length,
             "_links": {"self": {"href": f"{ORIGIN}{EXPORT}/files/{quoted}?path={path}"}}}
 
 
-def head_answer(file):
+def head_answer(file, wrong=None):
     """Length and type of a file."""
     response = web.StreamResponse(headers={"Accept-Ranges": "bytes",
                                            "Content-Type": "application/parquet"})
-    response.content_length = file.size
+    response.content_length = max(file.size + (wrong.args["bytes"] if wrong else 0), 0)
     return response
 
 
@@ -168,6 +176,11 @@ class Sending:
             self.status = 206
             self.first, self.last = self.bent(*span)
         response = self.headers()
+        if self.hit("gzip_body"):
+            return await self.send_packed(response)
+        if self.hit("chunked_body"):
+            response.headers.popall("Content-Length")
+            response.enable_chunked_encoding()
         cut, reset = self.hit("truncated_body"), self.hit("reset_mid_body")
         length = self.last - self.first + 1
         upto = self.last - (length + 1) // 2 if cut or reset else self.last
@@ -195,22 +208,50 @@ class Sending:
         response = web.StreamResponse(status=self.status, headers={
             "Accept-Ranges": "bytes", "Content-Type": "application/parquet"})
         response.content_length = self.last - self.first + 1
-        if self.status == 206:
+        if self.hit("wrong_content_type"):
+            response.content_type = "text/html"
+        if self.status == 206 and not self.hit("no_content_range"):
             response.headers["Content-Range"] = f"bytes {self.first}-{self.last}/{self.total}"
         return response
 
+    async def send_packed(self, response):
+        """All of it in an encoding that nobody asked for."""
+        content = self.file.content()
+        packed = gzip.compress(b"".join(content.chunks(self.first, self.last)))
+        response.headers["Content-Encoding"] = "gzip"
+        response.content_length = len(packed)
+        await response.prepare(self.request)
+        await response.write(packed)
+        return response
+
+    def spoilt(self, chunk, offset, flip):
+        """The piece at `offset`, with one bit turned if the fault wants one that is in it."""
+        if not flip:
+            return chunk
+        at = flip.args["at"] if flip.args["at"] >= 0 else self.file.size + flip.args["at"]
+        if not offset <= at < offset + len(chunk):
+            return chunk
+        return chunk[:at - offset] + bytes([chunk[at - offset] ^ 1]) + chunk[at - offset + 1:]
+
     async def send(self, response, upto):
         """Bytes up to `upto`; what the client did not wait for is not counted."""
-        slow = self.hit("slow")
+        slow, stall, limit, flip = map(self.hit, ("slow", "stall", "cut_off", "bit_flip"))
         rate = (slow.args if slow else self.state.settings)["bytes_per_second"]
+        half = (upto + 1 - self.first) // 2
         step = max(1, min(SLOW_STEP, rate // 20)) if rate else STEP
+        step = max(1, min(step, half)) if stall else step
         self.request.transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         began, sent = time.monotonic(), 0
-        content = self.file.content()
-        for chunk in content.chunks(self.first, upto, step):
+        for chunk in self.file.content().chunks(self.first, upto, step):
+            if stall and sent >= half:
+                await asyncio.sleep(stall.args["seconds"])
+                stall = None
+            if limit and time.monotonic() > began + limit.args["seconds"]:
+                self.end_early(False)
+                break
             try:
-                await response.write(chunk)
+                await response.write(self.spoilt(chunk, self.first + sent, flip))
             except (ConnectionError, asyncio.CancelledError):
                 break
             sent += len(chunk)

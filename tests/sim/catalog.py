@@ -6,15 +6,18 @@ import re
 
 from aiohttp import web
 
+import failures
 import ground
+from conditions import DATED, dated, guard, tagged
 from gateway import CATALOG, bad_request, not_found, single_query, whole_number
 from paging import stir_ties, window
 
 EQUAL = ("batch", "externalId", "created", "updated", "started", "completed", "status",
-         "createdClient", "createdUser", "updatedUser", "version")
+         "createdClient", "createdUser", "updatedUser", "version", "recordCount",
+         "failedRecordCount", "size")
 TIMES = ("created", "updated", "started", "completed", "createdAfter", "createdBefore")
-PARAMETERS = {*EQUAL, *TIMES, "dataSet", "orderBy", "sort", "start", "offset", "limit",
-              "property", "properties"}
+PARAMETERS = {*EQUAL, *TIMES, *DATED, "tags", "dataSet", "orderBy", "sort", "start", "offset",
+              "limit", "property", "properties"}
 OPERATORS = {"==": operator.eq, "!=": operator.ne, "<=": operator.le, ">=": operator.ge,
              "<": operator.lt, ">": operator.gt}
 EXPRESSION = re.compile(r"(!?)([A-Za-z]+)(?:(==|!=|<=|>=|<|>|~)(.*))?")
@@ -48,6 +51,7 @@ class Catalog:
         if late:
             page = [self.hold(row, late.args["ms"]) for row in page]
         self.appear("new_batches_while_paging", request, query)
+        self.touch(request, page)
         return web.json_response({row["id"]: self.shown(row, query) for row in page})
 
     async def single(self, request):
@@ -55,19 +59,40 @@ class Catalog:
         single_query(request, {"aggregate", "properties"})
         name = request.match_info["id"]
         batch = self.state.world.batches.get(name)
-        if batch is None or not self.visible(request, batch):
+        if batch is None or not self.visible(request, batch) or \
+                self.lags("late_by_id", request, batch):
             raise not_found("batch", name)
         row = self.row(batch)
         return web.json_response({name: self.shown(row, dict(request.query))},
-                                 headers={"E-Tag": f'"{row["version"]}"'})
+                                 headers=guard(request, row))
 
     def hit(self, name, request):
         """The armed fault of this name, if it strikes this request."""
         return self.state.faults.hit(name, request["endpoint"], request["target"])
 
     def visible(self, request, batch):
-        """Sandboxes isolate: what is in another one does not exist."""
-        return self.state.world.sandbox_of(batch) == request.headers["x-sandbox-name"]
+        """Sandboxes isolate: what is in another one does not exist. Nor do batches of a dataset
+        that is gone."""
+        dataset = self.state.world.datasets[batch.dataset]
+        return dataset.sandbox == request.headers["x-sandbox-name"] and not dataset.gone
+
+    def lags(self, name, request, batch):
+        """Has the index (of lists, or by id) not heard of this batch yet? It is slow for some
+        of them only."""
+        for fault in self.state.faults.named(name, request["endpoint"]):
+            if ground.now_ms() < batch.born + fault.args["ms"] and \
+                    digest(batch.id) % 100 < fault.args["percent"]:
+                fault.struck += 1
+                return True
+        return False
+
+    def touch(self, request, page):
+        """updated_bumps: tags are written to what was just listed."""
+        fault = self.hit("updated_bumps", request)
+        for row in page if fault else ():
+            batch = self.state.world.batches[row["id"]]
+            if batch.readable():
+                batch.touch(adobe_uis_export_status=[f"seen {batch.version} times"])
 
     def matching(self, request, query):
         """The rows that pass all filters, in the order in which the batches were added."""
@@ -77,11 +102,15 @@ class Catalog:
             whole_number({name: query.get(name, "0").lstrip("!").split(",")[0]}, name)
         tests = [equality(name, query[name]) for name in EQUAL if name in query]
         if "property" in query:
-            tests.append(expression(query["property"]))
+            tests.append(expression(query["property"], self.state.world.options))
+        if "tags" in query:
+            tests.append(tagged(query["tags"]))
+        tests += dated(query)
         of_dataset = equality("dataset", query.get("dataSet", "!"))
         batches = [batch for batch in self.state.world.batches.values()
                    if after < batch.created < before and self.visible(request, batch)
-                   and of_dataset(vars(batch))]
+                   and of_dataset(vars(batch))
+                   and not self.lags("late_listing", request, batch)]
         rows = (self.row(batch) for batch in batches)
         return [row for row in rows if all(test(row) for test in tests)]
 
@@ -105,10 +134,10 @@ class Catalog:
             "createdUser": USER, "updatedUser": USER, "status": status,
             "version": f"1.0.{batch.version}", "externalId": batch.id,
             "relatedObjects": related(batch), "replay": batch.replay, "availableDates": {},
-            "metrics": {}, "errors": [],
+            "metrics": {},
             "tags": {"acp_type": ["ingest"], "acp_finalized": "finalized",
                      "numberOfDSFs": ["0"]} | batch.tags,
-        }
+        } | failures.members(world, batch) | batch.extra
         if batch.successor:
             row["tags"]["acp_successor"] = [batch.successor]
         if status in ground.READABLE + ground.WITHDRAWN:
@@ -165,12 +194,14 @@ def equality(name, text):
     return lambda row: (str(row.get(member)) in values) != negated
 
 
-def expression(text):
-    """The test of property=name, !name, name~regex, name>=value ..."""
+def expression(text, options):
+    """The test of property=name, !name, name~regex, name>=value ...; the world may lack some."""
     found = EXPRESSION.fullmatch(text)
     if not found:
         raise bad_request(f"bad property expression '{text}'")
     absent, name, sign, value = found.groups()
+    if (sign or ("absent" if absent else "exists")) not in options["property_operators"].split():
+        raise bad_request(f"property expression '{text}' is not supported")
     if sign is None:
         return lambda row: (name in row) != bool(absent)
     if sign == "~":
@@ -202,5 +233,5 @@ def metrics(batch):
                 "recordsSkipped": 0, "startTime": batch.created, "endTime": batch.created + 1}
     sizes = [file.size for _, file in batch.data()]
     return {"inputFileCount": -1, "outputFileCount": len(sizes), "outputByteSize": sum(sizes),
-            "outputRecordCount": sum(size // 100 + 1 for size in sizes if size),
+            "outputRecordCount": batch.records(),
             "failedRecordCount": batch.failed_records}

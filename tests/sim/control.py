@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controls of the simulator, under /_sim/: for tests, not part of any Adobe service."""
+import dataclasses
+
 from aiohttp import web
 
+from clock import clock
 from gateway import CONTROL, Counters
 from ground import batch_from
 
@@ -21,7 +24,11 @@ class Control:
                 web.post(CONTROL + "datasets", self.add_datasets),
                 web.post(CONTROL + "batches", self.add_batches),
                 web.post(CONTROL + "status", self.set_status),
+                web.post(CONTROL + "files", self.rewrite_files),
+                web.post(CONTROL + "lineage", self.lineage),
+                web.post(CONTROL + "clock", self.set_clock),
                 web.post(CONTROL + "settings", self.change_settings),
+                web.post(CONTROL + "options", self.change_options),
                 web.post(CONTROL + "faults", self.arm),
                 web.post(CONTROL + "disarm", self.disarm),
                 web.post(CONTROL + "revoke", self.revoke)]
@@ -48,9 +55,9 @@ class Control:
         return web.json_response({})
 
     async def add_datasets(self, request):
-        """[{"id": ..., "sandbox": ...}, ...]"""
+        """[{"id": ..., "sandbox": ..., further members as in ground.ABOUT}, ...]"""
         for item in await request.json():
-            self.state.world.dataset(item["id"], item.get("sandbox"))
+            self.state.world.add_dataset(item)
         return web.json_response({})
 
     async def add_batches(self, request):
@@ -65,6 +72,36 @@ class Control:
             self.state.world.batches[batch_id].set_status(status)
         return web.json_response({})
 
+    async def rewrite_files(self, request):
+        """{batch id: "rename" or "compact", ...}: what the platform does to the files."""
+        for batch_id, how in (await request.json()).items():
+            batch = self.state.world.batches[batch_id]
+            {"rename": batch.rename_files, "compact": batch.compact}[how]()
+        return web.json_response({})
+
+    async def lineage(self, request):
+        """{"verb": consolidate, replace, revert or delete_dataset, "batches": [ids] or "dataset",
+        further arguments as in lineage.py}; answers the batch that was made."""
+        words, world = await request.json(), self.state.world
+        batches = [world.batches[name] for name in words.pop("batches", ())]
+        verb = words.pop("verb")
+        if verb == "delete_dataset":
+            made = world.delete_dataset(words["dataset"])
+        elif verb == "revert":
+            made = world.revert(*batches, **words)
+        else:
+            made = {"consolidate": world.consolidate, "replace": world.replace}[verb](
+                batches, **words)
+        return web.json_response(dataclasses.asdict(made) if made else {})
+
+    async def set_clock(self, request):
+        """{"at_ms", "rate", "step_ms"}, each of them optional; answers the time."""
+        changes = await request.json()
+        clock.step(changes.pop("step_ms", 0))
+        if changes:
+            clock.set(**changes)
+        return web.json_response({"now_ms": clock.now_ms()})
+
     async def change_settings(self, request):
         """delay_ms, bytes_per_second, token_ttl; answers all of them."""
         changes = await request.json()
@@ -73,6 +110,16 @@ class Control:
             return web.json_response({"error": f"unknown {sorted(unknown)}"}, status=400)
         self.state.settings.update(changes)
         return web.json_response(self.state.settings)
+
+    async def change_options(self, request):
+        """Options of the world, as in ground.OPTIONS; answers all of them as they were before."""
+        changes, options = await request.json(), self.state.world.options
+        unknown = set(changes) - set(options)
+        if unknown:
+            return web.json_response({"error": f"unknown {sorted(unknown)}"}, status=400)
+        before = dict(options)
+        options.update(changes)
+        return web.json_response(before)
 
     async def arm(self, request):
         """A list of faults in their JSON form."""

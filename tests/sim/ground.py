@@ -4,19 +4,42 @@
 Tests build a World, the simulator serves it, the oracle checks a bucket against it. The same
 JSON form travels to the simulator (--world, POST /_sim/batches) and back (/_sim/truth).
 """
+import copy
 import dataclasses
 import random
-import time
 import uuid
 from dataclasses import dataclass, field
 
+from clock import clock
 from content import Content
+from lineage import ROW_BYTES, Lineage
+from spool import STORED, Stored
 
 READABLE = ("success", "active")
 WITHDRAWN = ("inactive", "deleted", "archived", "retained")
 BASE_MS = 1_706_745_600_000  # 2024-02-01T00:00:00Z, creation of the first batch by default
 SETTLED_MS = 12_365  # between a batch's creation and its last change, as seen on real ones
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+# How the world shows itself where reality has more than one way; README.md says what each does.
+OPTIONS = {
+    "shape": "rows", "length": "text", "marker": "offset", "page_max": 100,
+    "dataset_shape": "today", "dead_members": False, "xdms": False, "dataset_files": "listed",
+    "property_operators": "exists absent == != < <= > >= ~",
+    "wrong_sandbox": "empty", "error_shape": "own", "gzip": True,
+    "create_reply": "flat", "put_max": 256 << 20, "chunk_max": 512_000_000,
+    "files_per_batch": 1500, "batches_per_minute": 138, "repeated_chunk": "replaces",
+    "promotion_ms": 300, "deletion_ms": 60_000,
+    "journal_days": 7, "journal_retry_s": 10,
+}
+# What a dataset says of itself, besides its id and sandbox.
+ABOUT = {
+    "name": "", "description": "", "format": "parquet", "table_format": "delta",
+    "behavior": "time-series", "state": "ACTIVE", "schema": "", "created": BASE_MS - 86_400_000,
+    "tags": {}, "ttl": "",
+    "fields": {"_id": "string", "timestamp": "date-time", "eventType": "string",
+               "person": {"firstName": "string", "age": "integer"}, "score": "number"},
+}
 
 ODD_NAMES = [
     "with blank.parquet", "a+b.parquet", "100%.parquet", "%2F.parquet", "a=b&c=d;e.parquet",
@@ -27,19 +50,31 @@ ODD_NAMES = [
 
 
 def now_ms():
-    """Wall clock in the unit of the API."""
-    return time.time_ns() // 1_000_000
+    """The world's clock in the unit of the API."""
+    return clock.now_ms()
 
 
 @dataclass
 class File:
-    """One physical file. `key` names its content and survives a rename."""
+    """One physical file. `key` names its content and survives a rename. `rows` says which rows
+    it holds, as [origin, first, behind the last]: the origin is the key of the file that had
+    them first. None: rows of its own, one for each ROW_BYTES."""
     name: str
     size: int
     key: str
+    rows: list = None
+
+    def held(self):
+        """Its rows."""
+        if self.rows is not None:
+            return self.rows
+        return [] if self.is_marker() or not self.size else [
+            [self.key, 0, self.size // ROW_BYTES + 1]]
 
     def content(self):
         """The bytes of the file."""
+        if self.key.startswith(STORED):
+            return Stored(self.key, self.size)
         return Content(self.key, self.size)
 
     def is_marker(self):
@@ -71,11 +106,14 @@ class Batch:
     status: str = "success"
     life: list = field(default_factory=list)
     files: list = field(default_factory=list)
+    former: list = field(default_factory=list)  # what `files` was before each rewriting
+    expired: list = field(default_factory=list)  # rows that it no longer has
     sub_of: str = ""
     replay: dict = field(default_factory=dict)
     successor: str = ""  # the batch that consolidated or replaced this one
     tags: dict = field(default_factory=dict)  # further ones
     failed_records: int = 0  # rows that partial ingestion left out
+    extra: dict = field(default_factory=dict)  # further members of the batch object
     expect: str = ""
     updated: int = 0
     version: int = 3
@@ -90,7 +128,7 @@ class Batch:
         status, since = self.status, self.updated or self.created + SETTLED_MS
         for after, step in self.life:
             if self.born + after <= now:
-                status, since = step, self.born + after
+                status, since = step, max(self.born + after, self.updated)
         return status, max(since, self.held_until)
 
     def readable(self):
@@ -101,6 +139,65 @@ class Batch:
         """A change by command; ends the scripted life."""
         self.status, self.life, self.held_until = status, [], 0
         self.updated, self.version = now_ms(), self.version + 1
+
+    def touch(self, **tags):
+        """Tags are written: `updated` moves, the data does not."""
+        self.tags.update(tags)
+        self.updated, self.version = now_ms(), self.version + 1
+
+    def rename_files(self):
+        """The platform rewrites the files: other names, the same bytes."""
+        number = self._begin_rewriting()
+        for directory in self.dataset_files():
+            directory.files = [file if file.is_marker() else
+                               dataclasses.replace(file, name=f"v{number}_{file.name}")
+                               for file in directory.files]
+
+    def compact(self):
+        """The platform merges the files of each dataset file into one: another name, another
+        size, the same rows."""
+        number = self._begin_rewriting()
+        for directory in self.dataset_files():
+            data = [file for file in directory.files if not file.is_marker()]
+            if not data:
+                continue
+            rows = [row for file in data for row in file.held()]
+            size = sum(file.size for file in data) * 9 // 10 + bool(rows)
+            name = f"compacted-{number}.parquet"
+            directory.files = [file for file in directory.files if file.is_marker()] + [
+                File(name, size, f"{data[0].key}/{number}", rows)]
+
+    def _begin_rewriting(self):
+        self.former.append(copy.deepcopy(self.files))
+        self.touch()
+        return len(self.former)
+
+    def versions(self):
+        """All that its files have been, the newest first: a copy of one of them is right, a
+        mixture is not."""
+        return [self] + [dataclasses.replace(self, files=files) for files in self.former[::-1]]
+
+    def held(self):
+        """The rows of all its files."""
+        return [row for _, file in self.data() for row in file.held()]
+
+    def records(self):
+        """How many rows it has."""
+        return sum(end - begin for _, begin, end in self.held())
+
+    def plan(self, *steps):
+        """From now on its life is this: (milliseconds from now, status) each."""
+        self.status, self.updated = self.current()
+        self.held_until = 0
+        self.life = [[now_ms() - self.born + after, status] for after, status in steps]
+
+    def expire(self):
+        """Old rows vanish: every second file of it, without a word elsewhere."""
+        self._begin_rewriting()
+        for directory in self.dataset_files():
+            for file in directory.files[1::2]:
+                self.expired += file.held()
+            directory.files = directory.files[::2]
 
     def dataset_files(self):
         """All dataset files, nested ones included."""
@@ -124,9 +221,7 @@ class Batch:
         status = self.current()[0]
         if self.sub_of or status not in READABLE + WITHDRAWN:
             return "none"
-        if status in WITHDRAWN or self.replay.get("reason") == "consolidation":
-            return "any"
-        return "one"
+        return "any" if status in WITHDRAWN else "one"
 
 
 def batch_from(data):
@@ -134,6 +229,7 @@ def batch_from(data):
     known = {f.name for f in dataclasses.fields(Batch)} - {"born"}
     batch = Batch(**{name: value for name, value in data.items() if name in known})
     batch.files = [dataset_file_from(item) for item in batch.files]
+    batch.former = [[dataset_file_from(item) for item in files] for files in batch.former]
     return batch
 
 
@@ -143,7 +239,7 @@ def dataset_file_from(data):
                        [dataset_file_from(item) for item in data.get("nested", [])])
 
 
-class World:
+class World(Lineage):
     """Everything that exists, and the tenant's credentials."""
 
     def __init__(self, seed=1, sandbox="prod"):
@@ -153,17 +249,32 @@ class World:
         self.client_id = "0123456789abcdef0123456789abcdef"
         self.secrets = ["p8e-first-secret", "p8e-second-secret"]
         self.sandbox = sandbox
-        self.options = {"shape": "rows", "length": "text", "marker": "offset", "page_max": 100}
+        self.options = dict(OPTIONS)
         self.datasets = {}
         self.batches = {}
         self.index = {}  # dataset file id -> (batch, dataset file)
 
-    def dataset(self, dataset_id=None, sandbox=None):
-        """A new dataset; batches are added to it with Dataset.batch()."""
+    def dataset(self, dataset_id=None, sandbox=None, **about):
+        """A new dataset; batches are added to it with Dataset.batch(). `about` as in ABOUT."""
+        unknown = set(about) - set(ABOUT)
+        if unknown:
+            raise ValueError(f"dataset {dataset_id}: unknown {sorted(unknown)}")
         dataset = Dataset(self, dataset_id or f"{self.random.getrandbits(96):024x}",
-                          sandbox or self.sandbox)
+                          sandbox or self.sandbox, about)
         self.datasets[dataset.id] = dataset
         return dataset
+
+    def add_dataset(self, item):
+        """A dataset from its JSON form."""
+        about = {name: value for name, value in item.items() if name in ABOUT}
+        dataset = self.dataset(item["id"], item.get("sandbox"), **about)
+        dataset.gone = item.get("gone", False)
+        return dataset
+
+    def seen(self, dataset_id, sandbox):
+        """The dataset if it exists in this sandbox, or None."""
+        dataset = self.datasets.get(dataset_id)
+        return dataset if dataset and dataset.sandbox == sandbox and not dataset.gone else None
 
     def new_id(self, form, created):
         """A batch id in one of the forms that occur."""
@@ -201,7 +312,7 @@ class World:
         return {
             "seed": self.seed, "org": self.org, "client_id": self.client_id,
             "secrets": self.secrets, "sandbox": self.sandbox, "options": self.options,
-            "datasets": [{"id": d.id, "sandbox": d.sandbox} for d in self.datasets.values()],
+            "datasets": [dataset.to_json() for dataset in self.datasets.values()],
             "batches": batches,
         }
 
@@ -213,7 +324,7 @@ class World:
             setattr(world, name, data.get(name, getattr(world, name)))
         world.options.update(data.get("options", {}))
         for item in data.get("datasets", []):
-            world.dataset(item["id"], item.get("sandbox"))
+            world.add_dataset(item)
         for item in data.get("batches", []):
             world.add(batch_from(item))
         return world
@@ -222,10 +333,20 @@ class World:
 class Dataset:
     """One dataset of a world, and the builder of its batches."""
 
-    def __init__(self, world, dataset_id, sandbox):
+    def __init__(self, world, dataset_id, sandbox, about):
         self.world = world
         self.id = dataset_id
         self.sandbox = sandbox
+        self.about = about  # what differs from ABOUT
+        self.gone = False  # deleted as a whole
+
+    def __getitem__(self, name):
+        """What the dataset says of itself."""
+        return self.about.get(name, ABOUT[name])
+
+    def to_json(self):
+        """The JSON form."""
+        return {"id": self.id, "sandbox": self.sandbox, "gone": self.gone} | self.about
 
     def batch(self, files=(), *, directories=None, batch_id=None, form="ulid", created=None,
               nested=False, **more):

@@ -2,7 +2,8 @@
 """The oracle: does a bucket hold exactly what the ground truth says?
 
     python3 tests/sim/oracle.py --truth http://127.0.0.1:PORT/_sim/truth --endpoint URL \\
-        --bucket B [--prefix P/] [--name DATASET=NAME] [--allow-strays] [--allow-uploads N]
+        --bucket B [--prefix P/] [--name DATASET=NAME] [--semantics DATASET=WORD]
+        [--allow-strays] [--allow-uploads N]
 
 prints a table of verdicts; exit status 0 if all hold. It trusts nothing that the daemon says:
 manifests are found by listing, every object is read and compared with the generated content.
@@ -11,6 +12,7 @@ Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
 import argparse
 import collections
 import concurrent.futures
+import dataclasses
 import datetime
 import json
 import os
@@ -21,9 +23,14 @@ from dataclasses import dataclass, field
 
 from bucket import Bucket, s3_client
 from content import crc32c
-from ground import World
+from ground import READABLE, WITHDRAWN, World
+from reader import beyond, counting, merged
 
 MANIFEST = re.compile(r"/_sluice/manifests/dt=\d{4}-\d\d-\d\d/[^/]+\.json$")
+REVOCATION = re.compile(r"/_sluice/revocations/dt=\d{4}-\d\d-\d\d/[^/]+\.json$")
+HEAD = {"batch", "bytes", "consolidates", "created", "dataset", "failed_records", "files",
+        "generation", "records", "replaces", "replaces_external", "replay_reason", "sandbox",
+        "snapshot", "version"}
 PROBES = ("_sluice/probe", "_sluice/probe-checksum")  # the daemon's start-up probe leaves these
 RECORD = re.compile(r"/_sluice/(tail|jobs/\d+-\d+(\.\d+)?(\.done)?)\.json$")  # its ledger
 PLAIN = re.compile(r"[A-Za-z0-9._=-]")
@@ -34,6 +41,10 @@ CHECKS = {
     "manifests": "one for each readable batch, none for others",
     "form": "manifest: canonical, at its key, head agrees with the truth",
     "entries": "exactly the files of the batch",
+    "lineage": "heads name predecessors only, and those that they rest on are there",
+    "revoked": "revocation records are of withdrawn batches, at their keys",
+    "rows": "a reader gets the rows of the readable batches, each once",
+    "newest": "of snapshots a reader gets the newest readable one",
     "doubled": "no file and no object is named twice",
     "objects": "every object that is named exists, with its size",
     "crc32c": "checksum in the manifest is that of the source",
@@ -81,20 +92,36 @@ class Verdict:
 
 @dataclass
 class Manifest:
-    """A manifest that was found."""
+    """A manifest that was found; `batch` as it was when that was written."""
     key: str
     batch: object
+    head: dict
     entries: list
     modified: object
 
+    @property
+    def generation(self):
+        """1, or the number of a replay."""
+        return self.head.get("generation", 1)
+
+    def rows(self):
+        """The rows of the files that it names."""
+        held = {who: file.held() for who, file in source_rows(self.batch)}
+        return [row for who in {identity(entry) for entry in self.entries}
+                for row in held.get(who, ())]
+
 
 class Oracle:
-    """Judges one bucket. `since` (ms) limits the batches that must be there."""
+    """Judges one bucket. `since` (ms) limits the batches that must be there. `semantics` says
+    which datasets hold snapshots (snapshot-latest, snapshot-versions); without it, those whose
+    manifests say so."""
 
     def __init__(self, truth, bucket, *, prefix="", names=None, allow_strays=False,
-                 allow_uploads=0, since=0):
+                 allow_uploads=0, since=0, semantics=None):
         self.world = World.from_json(truth)
         self.expected = {item["id"]: item["expected"] for item in truth["batches"]}
+        self.status = {item["id"]: item["now"] for item in truth["batches"]}
+        self.semantics = semantics or {}
         self.bucket, self.prefix, self.names = bucket, prefix, names or {}
         self.allow_strays, self.allow_uploads, self.since = allow_strays, allow_uploads, since
         self.verdict = Verdict()
@@ -105,13 +132,14 @@ class Oracle:
         self.objects = self.bucket.objects(self.prefix)
         keys = [key for key in self.objects if MANIFEST.search(key)]
         manifests = [manifest for manifest in map(self.load, keys) if manifest]
-        self.count_manifests(manifests)
+        self.count_manifests([item for item in manifests if item.generation == 1])
+        self.read_as_readers(manifests)
         self.find_doubles(manifests)
         work = [pair for manifest in manifests for pair in self.pairs(manifest)]
         with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
             for problem in pool.map(lambda pair: self.compare(*pair), work):
                 self.verdict.look("bytes", not problem, problem)
-        self.find_strays(keys, manifests)
+        self.find_strays(manifests)
         self.count_uploads()
         return self.verdict
 
@@ -129,37 +157,150 @@ class Oracle:
             return None
         if not look("manifests", batch, f"{key}: there is no batch {head['batch']}"):
             return None
+        if head.get("consolidates"):
+            batch = dataclasses.replace(batch, files=[])  # its predecessors have them
+        batch = version_of(batch, entries)
+        generation = head.get("generation", 1)
         look("form", urls == sorted(urls), f"{key}: entries are not in order")
-        look("form", key == self.manifest_key(batch), f"{key}: not the key of {batch.id}")
+        look("form", key == self.key_beside(batch, "manifests", generation),
+             f"{key}: not the key of {batch.id}, generation {generation}")
+        look("form", head.keys() <= HEAD, f"{key}: unknown members {head.keys() - HEAD}")
         for name, value in self.head_of(batch).items():
             look("form", head.get(name) in value,
                  f"{key}: {name} is {head.get(name)!r}, not {value[0]!r}")
-        return Manifest(key, batch, entries, self.objects[key][1])
+        return Manifest(key, batch, head, entries, self.objects[key][1])
 
     def head_of(self, batch):
-        """What the head of a manifest must say: member -> accepted values."""
+        """What the head of a manifest must say: member -> accepted values; None: it may be
+        silent."""
         sizes = [file.size for _, file in batch.data()]
+        records = {version.records() for version in self.world.batches[batch.id].versions()}
+        snapshot = self.semantics.get(batch.dataset, "").startswith("snapshot")
         return {"version": [1], "sandbox": [self.world.sandbox_of(batch)],
                 "dataset": [batch.dataset, self.names.get(batch.dataset)],
-                "created": [batch.created], "files": [len(sizes)], "bytes": [sum(sizes)]}
+                "created": [batch.created], "files": [len(sizes)], "bytes": [sum(sizes)],
+                "records": [None, batch.records(), *records],
+                "failed_records": [None, batch.failed_records],
+                "replay_reason": [batch.replay.get("reason"), None],
+                "snapshot": [True] if snapshot else [None, *([True] * (not self.semantics))]}
 
-    def manifest_key(self, batch):
-        """Where the manifest of a batch has to be."""
+    def key_beside(self, batch, what, generation=1):
+        """Where the manifest (or the revocation) of a batch has to be."""
         day = datetime.datetime.fromtimestamp(batch.created / 1000, datetime.timezone.utc)
         name = self.names.get(batch.dataset, batch.dataset)
-        return (f"{self.prefix}{name}/_sluice/manifests/dt={day:%Y-%m-%d}/"
+        folder = f"_generation={generation}/" if generation != 1 else ""
+        return (f"{self.prefix}{name}/{folder}_sluice/{what}/dt={day:%Y-%m-%d}/"
                 f"{encode_segment(batch.id)}.json")
 
     def count_manifests(self, manifests):
         """One for each readable batch, none for others."""
         found = collections.Counter(manifest.batch.id for manifest in manifests)
         for batch in self.world.batches.values():
-            want, have = self.expected[batch.id], found[batch.id]
-            if want == "one" and batch.created < self.since:
-                want = "any"
+            want, have = self.wanted(batch), found[batch.id]
             good = {"one": have == 1, "none": have == 0, "any": have <= 1}[want]
             self.verdict.look("manifests", good,
                               f"batch {batch.id}: {have} manifests, expected: {want}")
+
+    def wanted(self, batch):
+        """One manifest, none, or any?"""
+        want = self.expected[batch.id]
+        skips = self.semantics.get(batch.dataset) == "snapshot-latest" and \
+            batch.id != self.newest(batch.dataset)
+        gone = self.world.datasets[batch.dataset].gone
+        return "any" if want == "one" and (batch.created < self.since or skips or gone) else want
+
+    def newest(self, dataset):
+        """The newest readable batch of a dataset, or None."""
+        readable = [(batch.created, batch.id) for batch in self.world.of_dataset(dataset)
+                    if self.status[batch.id] in READABLE and not batch.sub_of
+                    and self.expected[batch.id] != "none" and batch.created >= self.since]
+        return max(readable, default=(0, None))[1]
+
+    # ---- what readers get
+
+    def read_as_readers(self, manifests):
+        """Lineage, revocations, rows, for each dataset and generation."""
+        revoked = self.revocations()
+        groups = collections.defaultdict(dict)
+        for item in manifests:
+            groups[item.batch.dataset, item.generation][item.batch.id] = item
+        for dataset, generation in groups.keys() | {(name, 1) for name in self.world.datasets}:
+            group = groups[dataset, generation]
+            names = counting({name: item.head for name, item in group.items()}, revoked)
+            for name in group:
+                self.check_lineage(group, name, names)
+            counted = [group[name] for name in names]
+            if generation != 1:
+                self.check_replay(counted)
+            elif self.semantics.get(dataset, "").startswith("snapshot") or \
+                    any(item.head.get("snapshot") for item in group.values()):
+                self.check_newest(dataset, counted)
+            else:
+                self.check_rows(dataset, counted)
+
+    def revocations(self):
+        """The batches that have a record of their withdrawal."""
+        look, found = self.verdict.look, set()
+        keys = {self.key_beside(batch, "revocations"): batch
+                for batch in self.world.batches.values()}
+        for key in filter(REVOCATION.search, self.objects):
+            batch = keys.get(key)
+            if not look("revoked", batch, f"{key}: not the key of any batch"):
+                continue
+            found.add(batch.id)
+            status = self.status[batch.id]
+            look("revoked", status in WITHDRAWN, f"{key}: the batch is {status}")
+            try:
+                json.loads(b"".join(self.bucket.read(key)), object_pairs_hook=canonical_object)
+            except ValueError as error:
+                look("revoked", False, f"{key}: {error!r}")
+        return found
+
+    def check_lineage(self, group, name, counted):
+        """What the head of one manifest says of others."""
+        look, item = self.verdict.look, group[name]
+        older = {batch.id for batch in self.world.ancestors([item.batch])}
+        for member in ("consolidates", "replaces"):
+            for other in item.head.get(member, ()):
+                look("lineage", other in older, f"{item.key}: {other} in {member} is no predecessor")
+        merges = item.head.get("consolidates", ())
+        look("lineage", not (merges and item.entries), f"{item.key}: consolidates, with entries")
+        for other in merges if name in counted else ():
+            look("lineage", other in counted,
+                 f"{item.key}: rests on {other}, whose manifest is missing or does not count")
+
+    def check_rows(self, dataset, counted):
+        """Exactly the rows of the readable batches, each once."""
+        must, may = [], []
+        for batch in self.world.of_dataset(dataset):
+            if self.status[batch.id] in READABLE and not batch.sub_of:
+                (must if self.wanted(batch) == "one" else may).extend(batch.held())
+            may += batch.expired
+            if self.world.datasets[dataset].gone:
+                may += batch.held()
+        have, doubles = merged([row for item in counted for row in item.rows()])
+        self.verdict.looked["rows"] += sum(map(len, have.values()))
+        for problem, rows in (("twice", doubles),
+                              ("missing", beyond(merged(must)[0], have)),
+                              ("no longer valid", beyond(have, merged(must + may)[0]))):
+            for origin, begin, end in rows:
+                self.verdict.look("rows", False, f"{dataset}: {problem}: {origin} {begin}-{end}")
+
+    def check_newest(self, dataset, counted):
+        """The newest snapshot that counts is the newest readable one."""
+        have = max(((item.batch.created, item.batch.id) for item in counted),
+                   default=(0, None))[1]
+        want = self.newest(dataset)
+        gone = self.world.datasets[dataset].gone
+        self.verdict.look("newest", have == want or gone, f"{dataset}: {have}, not {want}")
+
+    def check_replay(self, counted):
+        """A replay has each row of its batches once."""
+        for origin, begin, end in merged([row for item in counted for row in item.rows()])[1]:
+            self.verdict.look("rows", False, f"generation {counted[0].generation}: twice: "
+                                             f"{origin} {begin}-{end}")
+
+    # ---- objects
 
     def find_doubles(self, manifests):
         """Each file of a batch once, each object for one file only."""
@@ -207,12 +348,13 @@ class Oracle:
             offset += len(chunk)
         return None if offset == file.size else f"{key}: ends at byte {offset} of {file.size}"
 
-    def find_strays(self, manifest_keys, manifests):
+    def find_strays(self, manifests):
         """Objects that nobody names."""
         named = {self.key_of(entry) for manifest in manifests for entry in manifest.entries}
-        named.update(manifest_keys, (self.prefix + name for name in PROBES))
+        named.update(self.prefix + name for name in PROBES)
         for key in self.objects:
-            known = key in named or RECORD.search(key)
+            known = key in named or any(known.search(key)
+                                        for known in (MANIFEST, REVOCATION, RECORD))
             self.verdict.look("strays", known or self.allow_strays, key)
 
     def count_uploads(self):
@@ -235,6 +377,13 @@ def identity(entry):
     """Which file of the source an entry means."""
     info = entry.get("sluice", {})
     return info.get("file_id"), info.get("name")
+
+
+def version_of(batch, entries):
+    """The batch as it was when the manifest was written: its files may have been rewritten."""
+    named = {identity(entry) for entry in entries}
+    return next((version for version in batch.versions()
+                 if named == {who for who, _ in source_rows(version)}), batch)
 
 
 def source_rows(batch):
@@ -267,6 +416,7 @@ def main():
     parser.add_argument("--bucket", required=True)
     parser.add_argument("--prefix", default="")
     parser.add_argument("--name", action="append", default=[], metavar="DATASET=NAME")
+    parser.add_argument("--semantics", action="append", default=[], metavar="DATASET=WORD")
     parser.add_argument("--since", type=int, default=0, help="created (ms) of the first batch")
     parser.add_argument("--allow-strays", action="store_true")
     parser.add_argument("--allow-uploads", type=int, default=0)
@@ -274,8 +424,9 @@ def main():
     client = s3_client(options.endpoint, os.environ["AWS_ACCESS_KEY_ID"],
                        os.environ["AWS_SECRET_ACCESS_KEY"])
     names = dict(item.split("=", 1) for item in options.name)
+    semantics = dict(item.split("=", 1) for item in options.semantics)
     oracle = Oracle(load_truth(options.truth), Bucket(client, options.bucket), names=names,
-                    prefix=options.prefix, since=options.since,
+                    prefix=options.prefix, since=options.since, semantics=semantics,
                     allow_strays=options.allow_strays, allow_uploads=options.allow_uploads)
     verdict = oracle.judge()
     print(verdict.table())

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The AEP simulator: IMS, Catalog and Data Access of one tenant on a loopback port.
+"""The AEP simulator: one tenant's IMS, Catalog, Data Access, Schema Registry, Batch Ingestion and
+I/O Events on a loopback port.
 
     python3 tests/sim/sim.py --port 0 --world world.json [--seed N] [--faults 'error_503:nth=3']
 
 prints one line of JSON with its port when it is ready. Tests use the class Sim, which runs this
-program as a child process. See ground.py for worlds, faults.py for faults, control.py for the
-controls under /_sim/, oracle.py for the judgement of a bucket.
+program as a child process. See README.md for an overview, ground.py for worlds, faults.py for
+faults, control.py for the controls under /_sim/, oracle.py for the judgement of a bucket.
 """
 import argparse
 import asyncio
@@ -22,21 +23,35 @@ from aiohttp import web
 
 from access import Access
 from catalog import Catalog
+from clock import clock
 from control import Control
-from faults import faults_from_text
+from datasets import Datasets
+from diagnose import Diagnose
+from faults import TABLE, faults_from_text
 from gateway import Gateway, State
 from ground import World
+from ingestion import Ingestion
+from journal import Journal
+from schema import Schemas
+from upset import Upset
 
 BODY_MAX = 1 << 28  # of the controls: worlds may be large
 STOP_S = 5
+SERVICES = (Catalog, Datasets, Access, Diagnose, Schemas, Ingestion, Journal, Control)
 
 
 def application(state):
     """All services behind the gateway."""
     gateway = Gateway(state)
-    app = web.Application(middlewares=[gateway.front], client_max_size=BODY_MAX)
-    for service in (gateway, Catalog(state), Access(state), Control(state)):
+    upset = Upset(state)
+    app = web.Application(middlewares=[gateway.front, upset.front], client_max_size=BODY_MAX)
+    for service in (gateway, *(make(state) for make in SERVICES)):
         app.add_routes(service.routes())
+
+    async def tell_date(request, response):
+        skew = state.faults.hit("skewed_date", request.get("endpoint"), request.get("target", ""))
+        response.headers["Date"] = clock.date(skew.args["seconds"] if skew else 0)
+    app.on_response_prepare.append(tell_date)  # the server's time is that of its world
     return app
 
 
@@ -55,13 +70,23 @@ async def serve(state, port):
     await runner.cleanup()
 
 
+def fault_help():
+    """One line for each fault, for --help."""
+    lines = [f"  {name:25} {row.help}" + (f" {row.args}" if row.args else "")
+             for name, row in TABLE.items()]
+    return "\n".join(["faults, their arguments and defaults:", *lines])
+
+
 def main():
     """The command line."""
-    parser = argparse.ArgumentParser(description="Adobe Experience Platform simulator")
+    parser = argparse.ArgumentParser(description="Adobe Experience Platform simulator",
+                                     formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     epilog=fault_help())
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--world", help="JSON file; an empty world if absent")
     parser.add_argument("--seed", type=int, default=1, help="of random faults")
-    parser.add_argument("--faults", default="", help="as in faults.py")
+    parser.add_argument("--faults", default="",
+                        help="'name:key=value,key=value name ...', see below")
     options = parser.parse_args()
     world = World()
     if options.world:
@@ -130,11 +155,29 @@ class Sim:
 
     def add_dataset(self, dataset):
         """Shows a dataset that was built in the world after the start."""
-        return self.call("POST", "datasets", [{"id": dataset.id, "sandbox": dataset.sandbox}])
+        return self.call("POST", "datasets", [dataset.to_json()])
 
     def set_status(self, batch, status):
         """Moves a batch on in its life."""
         return self.call("POST", "status", {batch.id: status})
+
+    def rename_files(self, batch):
+        """The files of a batch get other names."""
+        return self.call("POST", "files", {batch.id: "rename"})
+
+    def compact(self, batch):
+        """The files of a batch are merged."""
+        return self.call("POST", "files", {batch.id: "compact"})
+
+    def lineage(self, verb, *batches, **more):
+        """consolidate, replace or revert batches, as in lineage.py; the batch that was made is
+        in the simulator's world only: see truth()."""
+        return self.call("POST", "lineage",
+                         {"verb": verb, "batches": [batch.id for batch in batches]} | more)
+
+    def clock(self, **changes):
+        """at_ms, rate, step_ms; returns the time of the world."""
+        return self.call("POST", "clock", changes)["now_ms"]
 
     def arm(self, text):
         """Arms faults, written as in faults.py."""
@@ -147,6 +190,10 @@ class Sim:
     def set(self, **settings):
         """delay_ms, bytes_per_second, token_ttl."""
         return self.call("POST", "settings", settings)
+
+    def options(self, **options):
+        """Options of the world; returns all of them as they were before."""
+        return self.call("POST", "options", options)
 
     def revoke(self):
         """All tokens die at once."""
