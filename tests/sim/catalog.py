@@ -6,6 +6,7 @@ import re
 
 from aiohttp import web
 
+import failures
 import ground
 from gateway import CATALOG, bad_request, not_found, single_query, whole_number
 from paging import stir_ties, window
@@ -105,10 +106,10 @@ class Catalog:
             "createdUser": USER, "updatedUser": USER, "status": status,
             "version": f"1.0.{batch.version}", "externalId": batch.id,
             "relatedObjects": related(batch), "replay": batch.replay, "availableDates": {},
-            "metrics": {}, "errors": [],
+            "metrics": {},
             "tags": {"acp_type": ["ingest"], "acp_finalized": "finalized",
                      "numberOfDSFs": ["0"]} | batch.tags,
-        }
+        } | failures.members(world, batch)
         if batch.successor:
             row["tags"]["acp_successor"] = [batch.successor]
         if status in ground.READABLE + ground.WITHDRAWN:

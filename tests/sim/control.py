@@ -48,9 +48,9 @@ class Control:
         return web.json_response({})
 
     async def add_datasets(self, request):
-        """[{"id": ..., "sandbox": ...}, ...]"""
+        """[{"id": ..., "sandbox": ..., further members as in ground.ABOUT}, ...]"""
         for item in await request.json():
-            self.state.world.dataset(item["id"], item.get("sandbox"))
+            self.state.world.add_dataset(item)
         return web.json_response({})
 
     async def add_batches(self, request):

@@ -12,13 +12,15 @@ A fault is armed with a script, as JSON or as text:
     name:seconds=2                        any other member is an argument of the fault
 
 Several are separated by blanks. Endpoints: ims, batches, batch, batch_files, files, content,
-head; several of them with | between.
+head, and those of WIDER; several of them with | between.
 """
 import random
 from dataclasses import dataclass, field
 
 LISTINGS = ("batches", "batch_files", "files")
-PLATFORM = ("batches", "batch", "batch_files", "files", "content", "head")
+WIDER = ("datasets", "dataset", "dataset_patch", "view_files", "dataset_files", "dataset_file",
+         "last_batches", "xdm", "schemas", "schema", "preview", "failed", "meta")
+PLATFORM = ("batches", "batch", "batch_files", "files", "content", "head", *WIDER)
 ENDPOINTS = ("ims",) + PLATFORM
 CONTENT = ("content",)
 ALWAYS = 0

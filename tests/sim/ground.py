@@ -18,6 +18,20 @@ BASE_MS = 1_706_745_600_000  # 2024-02-01T00:00:00Z, creation of the first batch
 SETTLED_MS = 12_365  # between a batch's creation and its last change, as seen on real ones
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
+# How the world shows itself where reality has more than one way; README.md says what each does.
+OPTIONS = {
+    "shape": "rows", "length": "text", "marker": "offset", "page_max": 100,
+    "dataset_shape": "today", "dead_members": False, "xdms": False, "dataset_files": "listed",
+}
+# What a dataset says of itself, besides its id and sandbox.
+ABOUT = {
+    "name": "", "description": "", "format": "parquet", "table_format": "delta",
+    "behavior": "time-series", "state": "ACTIVE", "schema": "", "created": BASE_MS - 86_400_000,
+    "tags": {}, "ttl": "",
+    "fields": {"_id": "string", "timestamp": "date-time", "eventType": "string",
+               "person": {"firstName": "string", "age": "integer"}, "score": "number"},
+}
+
 ODD_NAMES = [
     "with blank.parquet", "a+b.parquet", "100%.parquet", "%2F.parquet", "a=b&c=d;e.parquet",
     "year=2024/month=02/part-0.parquet", "na\u00efve-\u6587\u4ef6-\U0001f642.parquet",
@@ -153,17 +167,25 @@ class World:
         self.client_id = "0123456789abcdef0123456789abcdef"
         self.secrets = ["p8e-first-secret", "p8e-second-secret"]
         self.sandbox = sandbox
-        self.options = {"shape": "rows", "length": "text", "marker": "offset", "page_max": 100}
+        self.options = dict(OPTIONS)
         self.datasets = {}
         self.batches = {}
         self.index = {}  # dataset file id -> (batch, dataset file)
 
-    def dataset(self, dataset_id=None, sandbox=None):
-        """A new dataset; batches are added to it with Dataset.batch()."""
+    def dataset(self, dataset_id=None, sandbox=None, **about):
+        """A new dataset; batches are added to it with Dataset.batch(). `about` as in ABOUT."""
+        unknown = set(about) - set(ABOUT)
+        if unknown:
+            raise ValueError(f"dataset {dataset_id}: unknown {sorted(unknown)}")
         dataset = Dataset(self, dataset_id or f"{self.random.getrandbits(96):024x}",
-                          sandbox or self.sandbox)
+                          sandbox or self.sandbox, about)
         self.datasets[dataset.id] = dataset
         return dataset
+
+    def add_dataset(self, item):
+        """A dataset from its JSON form."""
+        about = {name: value for name, value in item.items() if name not in ("id", "sandbox")}
+        return self.dataset(item["id"], item.get("sandbox"), **about)
 
     def new_id(self, form, created):
         """A batch id in one of the forms that occur."""
@@ -201,7 +223,7 @@ class World:
         return {
             "seed": self.seed, "org": self.org, "client_id": self.client_id,
             "secrets": self.secrets, "sandbox": self.sandbox, "options": self.options,
-            "datasets": [{"id": d.id, "sandbox": d.sandbox} for d in self.datasets.values()],
+            "datasets": [dataset.to_json() for dataset in self.datasets.values()],
             "batches": batches,
         }
 
@@ -213,7 +235,7 @@ class World:
             setattr(world, name, data.get(name, getattr(world, name)))
         world.options.update(data.get("options", {}))
         for item in data.get("datasets", []):
-            world.dataset(item["id"], item.get("sandbox"))
+            world.add_dataset(item)
         for item in data.get("batches", []):
             world.add(batch_from(item))
         return world
@@ -222,10 +244,19 @@ class World:
 class Dataset:
     """One dataset of a world, and the builder of its batches."""
 
-    def __init__(self, world, dataset_id, sandbox):
+    def __init__(self, world, dataset_id, sandbox, about):
         self.world = world
         self.id = dataset_id
         self.sandbox = sandbox
+        self.about = about  # what differs from ABOUT
+
+    def __getitem__(self, name):
+        """What the dataset says of itself."""
+        return self.about.get(name, ABOUT[name])
+
+    def to_json(self):
+        """The JSON form."""
+        return {"id": self.id, "sandbox": self.sandbox} | self.about
 
     def batch(self, files=(), *, directories=None, batch_id=None, form="ulid", created=None,
               nested=False, **more):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The AEP simulator: IMS, Catalog and Data Access of one tenant on a loopback port.
+"""The AEP simulator: IMS, Catalog, Data Access and the Schema Registry of one tenant on a loopback
+port.
 
     python3 tests/sim/sim.py --port 0 --world world.json [--seed N] [--faults 'error_503:nth=3']
 
@@ -23,19 +24,23 @@ from aiohttp import web
 from access import Access
 from catalog import Catalog
 from control import Control
+from datasets import Datasets
+from diagnose import Diagnose
 from faults import faults_from_text
 from gateway import Gateway, State
 from ground import World
+from schema import Schemas
 
 BODY_MAX = 1 << 28  # of the controls: worlds may be large
 STOP_S = 5
+SERVICES = (Catalog, Datasets, Access, Diagnose, Schemas, Control)
 
 
 def application(state):
     """All services behind the gateway."""
     gateway = Gateway(state)
     app = web.Application(middlewares=[gateway.front], client_max_size=BODY_MAX)
-    for service in (gateway, Catalog(state), Access(state), Control(state)):
+    for service in (gateway, *(make(state) for make in SERVICES)):
         app.add_routes(service.routes())
     return app
 
@@ -130,7 +135,7 @@ class Sim:
 
     def add_dataset(self, dataset):
         """Shows a dataset that was built in the world after the start."""
-        return self.call("POST", "datasets", [{"id": dataset.id, "sandbox": dataset.sandbox}])
+        return self.call("POST", "datasets", [dataset.to_json()])
 
     def set_status(self, batch, status):
         """Moves a batch on in its life."""
