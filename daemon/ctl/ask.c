@@ -17,12 +17,18 @@
 #define PATH_LIMIT  8000
 #define STORE_CALLS 4
 
-/* What the loop is run for; `done` stops it. */
+static void on_answer(struct aep_call *call)
+{
+    struct ask_call *asked = container_of(call, struct ask_call, call);
+    asked->over = true;
+    loop_stop(asked->loop);
+}
+
+/* What else the loop is run for. */
 struct waiting {
     struct loop *loop;
     bool over;
     struct timer timer;
-    struct aep_call call;
     struct s3_call store;
 };
 
@@ -30,11 +36,6 @@ static void finish(struct waiting *waiting)
 {
     waiting->over = true;
     loop_stop(waiting->loop);
-}
-
-static void on_answer(struct aep_call *call)
-{
-    finish(container_of(call, struct waiting, call));
 }
 
 static void on_stored(struct s3_call *call)
@@ -78,18 +79,20 @@ void ask_release(struct ask *ask)
 
 /* ---- questions */
 
-enum err ask_call(struct ask *ask, struct aep_call *call)
+enum err ask_call(struct ask *ask, struct ask_call *call)
 {
-    struct waiting waiting = { .loop = ask->ctl->loop, .call = *call };
-    waiting.call.done = on_answer;
-    aep_start(ask->clients.aep, &waiting.call);
-    run(&waiting);
-    *call = waiting.call;
+    const struct fault *fault = &call->call.fault;
+    call->loop = ask->ctl->loop;
+    call->over = false;
+    call->call.done = on_answer;
+    aep_start(ask->clients.aep, &call->call);
+    while (!call->over)
+        loop_run(call->loop);
     ask->calls++;
-    ask->fault = call->fault;
-    if (call->fault.retry_after_ms > ask->told_to_wait_ms)
-        ask->told_to_wait_ms = call->fault.retry_after_ms;
-    return call->fault.code;
+    ask->fault = *fault;
+    if (fault->retry_after_ms > ask->told_to_wait_ms)
+        ask->told_to_wait_ms = fault->retry_after_ms;
+    return fault->code;
 }
 
 static bool may_pass(const struct fault *fault)
@@ -100,18 +103,29 @@ static bool may_pass(const struct fault *fault)
            fault->code != ERR_SECRET && fault->retry_after_ms <= WAIT_MAX_MS;
 }
 
-/* Asks until there is an answer, or no hope. The caller releases the call in any case. */
-static enum err ask_again(struct ask *ask, struct aep_call *call, const char *path)
+static void prepare(struct ask_call *call, enum aep_service service, const char *accept,
+                    const char *path, size_t max_body)
 {
-    const struct aep_call asked = *call;
+    *call = (struct ask_call){
+        .call = { .service = service,
+                  .accept = accept,
+                  .range_last = -1,
+                  .path = BUF_INIT(PATH_LIMIT),
+                  .http = { .method = "GET", .timeout_ms = TIMEOUT_MS, .max_body = max_body } }
+    };
+    buf_add_text(&call->call.path, path);
+}
+
+/* Asks until there is an answer, or no hope. The caller releases the call in any case. */
+static enum err ask_again(struct ask *ask, enum aep_service service, const char *accept,
+                          const char *path, size_t max_body, struct ask_call *call)
+{
     for (int i = 0;; i++) {
         uint64_t random;
-        *call = asked;
-        buf_init(&call->path, PATH_LIMIT);
-        buf_add_text(&call->path, path);
+        prepare(call, service, accept, path, max_body);
         if (!ask_call(ask, call) || ask->once || i + 1 == TRIES || !may_pass(&ask->fault))
             return ask->fault.code;
-        aep_call_release(call);
+        aep_call_release(&call->call);
         digest_random(&random, sizeof random);
         sleep_ms(ask->ctl->loop,
                  retry_delay_ms(i, BASE_MS, CAP_MS, ask->fault.retry_after_ms, random));
@@ -121,31 +135,22 @@ static enum err ask_again(struct ask *ask, struct aep_call *call, const char *pa
 enum err ask_json(struct ask *ask, enum aep_service service, const char *accept,
                   const char *path, struct json_t **ret)
 {
-    struct aep_call call = {
-        .service = service,
-        .accept = accept,
-        .range_last = -1,
-        .http = { .method = "GET", .timeout_ms = TIMEOUT_MS, .max_body = ASK_JSON_MAX }
-    };
-    const struct buf *body = &call.http.content;
-    if (!ask_again(ask, &call, path))
+    struct ask_call call;
+    const struct buf *body = &call.call.http.content;
+    if (!ask_again(ask, service, accept, path, ASK_JSON_MAX, &call))
         ask->fault.code = json_parse(buf_text(body), body->len, ASK_JSON_MAX, ret, &ask->fault);
-    aep_call_release(&call);
+    aep_call_release(&call.call);
     return ask->fault.code;
 }
 
 enum err ask_bytes(struct ask *ask, const char *path, struct buf *ret)
 {
-    struct aep_call call = {
-        .service = AEP_CONTENT,
-        .range_last = -1,
-        .http = { .method = "GET", .timeout_ms = TIMEOUT_MS, .max_body = ASK_BYTES_MAX }
-    };
-    if (!ask_again(ask, &call, path)) {
-        *ret = call.http.content;
-        call.http.content = (struct buf){ .max = 0 };
+    struct ask_call call;
+    if (!ask_again(ask, AEP_CONTENT, NULL, path, ASK_BYTES_MAX, &call)) {
+        *ret = call.call.http.content;
+        call.call.http.content = (struct buf){ .max = 0 };
     }
-    aep_call_release(&call);
+    aep_call_release(&call.call);
     return ask->fault.code;
 }
 
@@ -174,6 +179,7 @@ int ask_exit(const struct fault *fault)
         return EX_NOINPUT;
     case ERR_DENIED:
     case ERR_AUTH:
+    case ERR_REDIS_DENIED:
         return EX_NOPERM;
     case ERR_SECRET:
     case ERR_CONFIG:

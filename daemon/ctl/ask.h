@@ -29,8 +29,13 @@ enum err ask_json(struct ask *ask, enum aep_service service, const char *accept,
                   const char *path, struct json_t **ret) MUST_CHECK;
 /* The bytes of one file of Data Access, at most ASK_BYTES_MAX. `ret` is the caller's. */
 enum err ask_bytes(struct ask *ask, const char *path, struct buf *ret) MUST_CHECK;
-/* Any call that is prepared but for `done`; not repeated. Released by the caller. */
-enum err ask_call(struct ask *ask, struct aep_call *call) MUST_CHECK;
+/* Any call that is prepared but for `done`; not repeated. call.call is released by the caller. */
+struct ask_call {
+    struct aep_call call;
+    struct loop *loop; /* private */
+    bool over;
+};
+enum err ask_call(struct ask *ask, struct ask_call *call) MUST_CHECK;
 /* An operation of the store; released by the caller. */
 enum err ask_store(struct ask *ask, struct s3_call *call) MUST_CHECK;
 

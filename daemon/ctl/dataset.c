@@ -49,8 +49,8 @@ static void show_tag(struct table *table, const char *name, const struct json_t 
         buf_add_text(&text, json_text(value));
     else if (!json_is_array(value))
         json_write(&text, value);
-    table_row(table,
-              (const struct table_cell[]){ { .text = name }, { .text = buf_text(&text) } });
+    table_row(table, (const struct table_cell[]){
+                         { .text = name }, { .text = text.len ? buf_text(&text) : NULL } });
 }
 
 static void show_tags(struct table *table, const struct json_t *tags)

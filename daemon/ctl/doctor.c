@@ -68,7 +68,8 @@ void doctor_say_fault(struct doctor *doctor, const char *what, const char *hint,
                       const struct fault *fault)
 {
     bool unreachable = ask_exit(fault) == EX_UNAVAILABLE;
-    doctor_say(doctor, unreachable ? DOCTOR_UNCHECKED : DOCTOR_FAIL, what, hint, "%s",
+    doctor_say(doctor, unreachable ? DOCTOR_UNCHECKED : DOCTOR_FAIL, what,
+               unreachable ? NULL : hint, "%s",
                fault->text[0] ? fault->text : err_text(fault->code));
 }
 

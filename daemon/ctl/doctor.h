@@ -34,7 +34,8 @@ struct doctor {
 /* One line. `hint` NULL = none. */
 void doctor_say(struct doctor *doctor, enum finding finding, const char *what, const char *hint,
                 const char *format, ...) PRINTF(5, 6);
-/* A failed call: refused is a fault of this installation, out of reach is nobody's. */
+/* A failed call: refused is a fault of this installation, and the hint mends it; out of reach is
+ * nobody's. */
 void doctor_say_fault(struct doctor *doctor, const char *what, const char *hint,
                       const struct fault *fault);
 

@@ -218,20 +218,21 @@ static void check_comma_list(struct doctor *doctor)
 static void check_gzip(struct doctor *doctor)
 {
     char encoding[64] = "";
-    struct aep_call call = { .service = AEP_CATALOG,
-                             .range_last = -1,
-                             .path = BUF_INIT(1000),
-                             .http = { .method = "GET", .max_body = 1 << 20 } };
-    buf_print(&call.path, CATALOG "/batches?dataSet=%s&limit=20", doctor->dataset);
-    http_set_header(&call.http, "Accept-Encoding", "gzip");
+    struct ask_call call = { .call = { .service = AEP_CATALOG,
+                                       .range_last = -1,
+                                       .path = BUF_INIT(1000),
+                                       .http = { .method = "GET", .max_body = 1 << 20 } } };
+    struct http_req *http = &call.call.http;
+    buf_print(&call.call.path, CATALOG "/batches?dataSet=%s&limit=20", doctor->dataset);
+    http_set_header(http, "Accept-Encoding", "gzip");
     if (ask_call(&doctor->ask, &call))
         doctor_say_fault(doctor, "gzip", NULL, &doctor->ask.fault);
-    else if (http_header(&call.http, "Content-Encoding", encoding, sizeof encoding))
+    else if (http_header(http, "Content-Encoding", encoding, sizeof encoding))
         doctor_say(doctor, DOCTOR_OK, "gzip", NULL, "lists can come as %s, %" PRId64 " bytes",
-                   encoding, call.http.body_bytes);
+                   encoding, http->body_bytes);
     else
         doctor_say(doctor, DOCTOR_OK, "gzip", NULL, "lists come as they are");
-    aep_call_release(&call);
+    aep_call_release(&call.call);
 }
 
 static void check_last_batches(struct doctor *doctor)

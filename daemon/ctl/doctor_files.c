@@ -125,19 +125,20 @@ static void judge_range(struct doctor *doctor, const struct aep_call *call)
 
 static void check_range(struct doctor *doctor)
 {
-    struct aep_call call = { .service = AEP_CONTENT,
-                             .path = BUF_INIT(8000),
-                             .http = { .method = "GET", .max_body = BODY_MAX } };
+    struct ask_call asked = { .call = { .service = AEP_CONTENT,
+                                        .path = BUF_INIT(8000),
+                                        .http = { .method = "GET", .max_body = BODY_MAX } } };
+    struct aep_call *call = &asked.call;
     if (!doctor->file_name)
         return;
-    buf_add_text(&call.path, EXPORT "/files/");
-    encode_percent(&call.path, doctor->file_id, strlen(doctor->file_id), "");
-    buf_add_text(&call.path, "?path=");
-    encode_percent(&call.path, doctor->file_name, strlen(doctor->file_name), "");
-    call.range_last = (doctor->file_length < RANGE_MAX ? doctor->file_length : RANGE_MAX) - 1;
-    (void)!ask_call(&doctor->ask, &call); /* the status says more than the fault */
-    judge_range(doctor, &call);
-    aep_call_release(&call);
+    buf_add_text(&call->path, EXPORT "/files/");
+    encode_percent(&call->path, doctor->file_id, strlen(doctor->file_id), "");
+    buf_add_text(&call->path, "?path=");
+    encode_percent(&call->path, doctor->file_name, strlen(doctor->file_name), "");
+    call->range_last = (doctor->file_length < RANGE_MAX ? doctor->file_length : RANGE_MAX) - 1;
+    (void)!ask_call(&doctor->ask, &asked); /* the status says more than the fault */
+    judge_range(doctor, call);
+    aep_call_release(call);
 }
 
 void doctor_check_files(struct doctor *doctor)

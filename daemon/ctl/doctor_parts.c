@@ -209,7 +209,10 @@ void doctor_check_redis(struct doctor *doctor)
         secret_read_file(settings->redis.password_file, &password, &talk.fault))
         return; /* said already */
     if (connect(&talk, &password)) {
-        doctor_say_fault(doctor, "Redis", "check redis.url", &talk.fault);
+        bool refused = ask_exit(&talk.fault) != EX_UNAVAILABLE;
+        doctor_say(doctor, refused ? DOCTOR_FAIL : DOCTOR_UNCHECKED, "Redis",
+                   refused ? "check redis.user and redis.password_file" : "check redis.url",
+                   "%s", talk.fault.text);
     } else {
         check_info(&talk);
         check_library(&talk);

@@ -139,7 +139,7 @@ static int show(struct schema_run *run, const char *name)
     table_text(run->table, "source", "source", name);
     table_text(run->table, "container", "container", run->container);
     table_text(run->table, "version", "version", json_member_text(run->schema, "version"));
-    table_number(run->table, "asked_version", "asked for", registry ? run->version : -1);
+    table_number(run->table, "asked_version", "version asked", registry ? run->version : -1);
     table_list(run->table, "fields", "", column, sizeof column / sizeof *column);
     schema_walk(run->schema, run, on_field);
     table_list_end(run->table);

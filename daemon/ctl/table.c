@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define LABEL_WIDTH 16
-#define PAD_MAX     64 /* one long cell does not push all others away */
+#define PAD_MAX     100 /* one long cell does not push all others away */
 #define VALUE_MAX   (4 * 1024 * 1024)
 
 static void put_json_cell(const struct table_column *column, const struct table_cell *cell);
@@ -141,7 +141,7 @@ void table_list(struct table *table, const char *name, const char *title,
     if (table->json)
         printf(",\n\"%s\":[", name);
     else if (title)
-        printf("\n%s\n", title);
+        printf("\n%s%s", title, title[0] ? "\n" : "");
 }
 
 static void put_json_cell(const struct table_column *column, const struct table_cell *cell)
@@ -246,7 +246,8 @@ int table_end(struct table *table, int code)
 {
     if (table->columns > 0)
         table_list_end(table);
-    if (table->json && table->opened)
+    open_document(table);
+    if (table->json)
         printf(",\n\"exit\":%d}\n", code);
     mem_free(table);
     return code;

@@ -7,8 +7,7 @@
  *
  * Rows are printed as they come, in blocks of TABLE_BLOCK whose columns share their widths, so
  * that a list of any length takes the memory of one block. Foreign text may hold anything: what
- * a terminal would obey is replaced. Nothing is printed before the first value or row: a command
- * that fails early leaves standard output empty.
+ * a terminal would obey is replaced.
  */
 #ifndef SLUICE_DAEMON_CTL_TABLE_H
 #define SLUICE_DAEMON_CTL_TABLE_H
@@ -52,7 +51,7 @@ void table_time(struct table *table, const char *name, const char *label, int64_
 /* A sentence for people alone; JSON has it in the values. */
 void table_note(struct table *table, const char *format, ...) PRINTF(2, 3);
 
-/* A list. `title`: a line above it, for people; NULL = none. */
+/* A list. `title`: a line above it, for people; "" = an empty one, NULL = none. */
 void table_list(struct table *table, const char *name, const char *title,
                 const struct table_column *column, size_t columns);
 void table_row(struct table *table, const struct table_cell *cell);
@@ -60,7 +59,7 @@ void table_row(struct table *table, const struct table_cell *cell);
 void table_raw(struct table *table, const struct json_t *value, const char *text);
 void table_list_end(struct table *table);
 
-/* Ends the document, frees the table, returns `code`. */
+/* Ends the document, which has at least the command and "exit"; frees the table; returns `code`. */
 int table_end(struct table *table, int code);
 
 /* Text as a terminal may get it: control bytes and what is no UTF-8 become '?'. */

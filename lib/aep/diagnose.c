@@ -20,6 +20,24 @@ static int64_t first_of(const struct json_t *object, const char *const *name)
     return value;
 }
 
+static const struct json_t *errors_of(const struct json_t *batch)
+{
+    const struct json_t *errors = json_member(batch, "errors");
+    return json_is_array(errors) ? errors : NULL;
+}
+
+/* Of all errors that say how many records they concern; -1 if none does. */
+static int64_t sum_of_errors(const struct json_t *batch)
+{
+    int64_t sum = -1;
+    for (size_t i = 0; i < json_count(errors_of(batch)); i++) {
+        int64_t records = number_or(json_element(errors_of(batch), i), "recordCount", -1);
+        if (records >= 0 && records < INT64_MAX / 2 && sum < INT64_MAX / 2)
+            sum = (sum < 0 ? 0 : sum) + records;
+    }
+    return sum;
+}
+
 /* Lake batches, streaming ones and those of other stores use names of their own. */
 void diagnose_read_counts(const struct json_t *batch, struct diagnose_counts *ret)
 {
@@ -35,17 +53,13 @@ void diagnose_read_counts(const struct json_t *batch, struct diagnose_counts *re
         ret->records = number_or(batch, "recordCount", -1);
     if (ret->failed < 0)
         ret->failed = number_or(batch, "failedRecordCount", -1);
+    if (ret->failed < 0)
+        ret->failed = sum_of_errors(batch);
     if (ret->bytes < 0)
         ret->bytes = number_or(batch, "size", -1);
 }
 
 /* ---- errors */
-
-static const struct json_t *errors_of(const struct json_t *batch)
-{
-    const struct json_t *errors = json_member(batch, "errors");
-    return json_is_array(errors) ? errors : NULL;
-}
 
 size_t diagnose_error_count(const struct json_t *batch)
 {
