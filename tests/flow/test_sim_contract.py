@@ -15,9 +15,8 @@ DATASETS = CATALOG + "/dataSets"
 REGISTRY = "/data/foundation/schemaregistry"
 
 
-@pytest.fixture
-def client(world, sim):
-    """A client of a world with three datasets; the first has a life behind it."""
+def filled(world):
+    """The world with three datasets; the first has a life behind it."""
     first = world.dataset("d1", name="Web events", tags={"unifiedProfile": ["enabled:true"]})
     first.batch([1000, 250])
     first.batch([("bad.csv", 400)], status="failure")
@@ -25,7 +24,38 @@ def client(world, sim):
     world.dataset("d2", name="People", behavior="record", format="csv", created=BASE_MS + 5,
                   fields={"name": "string", "age": "integer"})
     world.dataset("d3", sandbox="dev")
-    return Client(sim.start())
+    return world
+
+
+@pytest.fixture(scope="module", name="shared")
+def shared_sim():
+    """One simulator for all tests that leave its world as it is."""
+    sim = Sim(filled(World())).start()
+    yield sim
+    sim.stop()
+
+
+@pytest.fixture
+def client(shared):
+    """A client of it, and the options as they should be."""
+    before = shared.options()
+    yield Client(shared)
+    shared.options(**before)
+    shared.disarm()
+
+
+@pytest.fixture
+def world(shared):
+    """What is there."""
+    return shared.world
+
+
+@pytest.fixture
+def own():
+    """A client of a simulator with a world alike, for tests that change it."""
+    sim = Sim(filled(World())).start()
+    yield Client(sim)
+    sim.stop()
 
 
 def ok(answer):
@@ -37,22 +67,6 @@ def ok(answer):
 def problem(answer):
     """Status and title of a refusal."""
     return answer.status_code, answer.json()["title"]
-
-
-def world_with(**options):
-    """A started world of one dataset and one batch with these options."""
-    world = World()
-    world.options |= options
-    world.dataset("d1", name="Web events").batch([10])
-    return Sim(world).start()
-
-
-@pytest.fixture
-def seeded():
-    """A client of a world in the shapes of the ETL guide."""
-    sim = world_with(dataset_shape="seed", xdms=True)
-    yield Client(sim)
-    sim.stop()
 
 
 # ---- datasets
@@ -158,13 +172,13 @@ def test_datasets_of_other_sandboxes(client):
     assert ok(client.get(DATASETS, headers={"x-sandbox-name": "qa"})) == {}
 
 
-def test_dataset_patch_merges_deeply(client, sim):
+def test_dataset_patch_merges_deeply(own):
     def patch(changes, **headers):
-        return client.session.patch(f"{sim.endpoint}{CATALOG}/v2/dataSets/d1", json=changes,
-                                    headers=client.headers | headers)
+        return own.session.patch(f"{own.sim.endpoint}{CATALOG}/v2/dataSets/d1", json=changes,
+                                 headers=own.headers | headers)
 
     def shown():
-        return ok(client.get(DATASETS + "/d1"))["d1"]
+        return ok(own.get(DATASETS + "/d1"))["d1"]
 
     assert ok(patch({"tags": {"mine": ["x"]}}, Pragma="validate-only")) == ["@/dataSets/d1"]
     assert "mine" not in shown()["tags"]
@@ -210,41 +224,36 @@ def test_dataset_files(client, world):
     assert ok(client.get(CATALOG + "/dataSetFiles", {"batchId": "x"})) == {}
 
 
-def test_dataset_files_may_be_empty_for_tables():
-    sim = world_with(dataset_files="empty")
-    try:
-        assert ok(Client(sim).get(CATALOG + "/dataSetFiles")) == {}
-    finally:
-        sim.stop()
+def test_dataset_files_may_be_empty_for_tables(client, shared):
+    shared.options(dataset_files="empty")
+    assert ok(client.get(CATALOG + "/dataSetFiles")) == {}
 
 
 # ---- the shapes of the guide
 
 
-def test_seed_dataset_and_its_links(seeded):
-    row = ok(seeded.get(DATASETS))["d1"]
+def test_seed_dataset_and_its_links(client, shared):
+    shared.options(dataset_shape="seed", xdms=True)
+    row = ok(client.get(DATASETS))["d1"]
     assert row["fileDescription"] == {"persisted": False, "format": "parquet"}
     assert {"name": "_id", "type": "string"} in row["fields"] and row["status"] == "enabled"
     assert {"name": "person", "type": "object"} in row["fields"]
     assert "schemaRef" not in row and "tags" not in row and row["aspect"] == "production"
     assert row["observableSchema"]["properties"]["score"]["type"] == "number"
-    files = ok(seeded.get(CATALOG + row["files"].removeprefix("@")))
+    files = ok(client.get(CATALOG + row["files"].removeprefix("@")))
     assert len(files) == 1 and "id" not in next(iter(files.values()))
     schema = CATALOG + row["schema"].removeprefix("@")
-    full = ok(seeded.get(schema, {"expansion": "xdm"}))
+    full = ok(client.get(schema, {"expansion": "xdm"}))
     assert full["properties"]["_id"]["meta:xdmType"] == "string"
-    assert "properties" not in ok(seeded.get(schema)) and "allOf" in ok(seeded.get(schema))
+    assert "properties" not in ok(client.get(schema)) and "allOf" in ok(client.get(schema))
 
 
-def test_dead_members_and_xdms_are_off_by_default(client):
+def test_dead_members_and_xdms_are_off_by_default(client, shared):
     path = f"{CATALOG}/xdms/simtenant/schemas/{xdm.digest('d1')}"
     assert client.get(path, {"expansion": "xdm"}).status_code == 404
-    sim = world_with(dead_members=True)
-    try:
-        row = ok(Client(sim).get(DATASETS))["d1"]
-        assert row["schema"].startswith("@/xdms/") and row["fields"] and "schemaRef" in row
-    finally:
-        sim.stop()
+    shared.options(dead_members=True)
+    row = ok(client.get(DATASETS))["d1"]
+    assert row["schema"].startswith("@/xdms/") and row["fields"] and "schemaRef" in row
 
 
 # ---- schemas
@@ -338,7 +347,8 @@ def test_schema_lists_page_by_keys():
 # ---- preview and diagnostics
 
 
-def test_preview_shows_the_first_rows(client, sim, world):
+def test_preview_shows_the_first_rows(own):
+    client, sim, world = own, own.sim, own.sim.world
     rows = ok(client.get(EXPORT + "/datasets/d1/preview"))["data"]
     assert len(rows) == 14 and set(rows[0]) == set(world.datasets["d1"]["fields"])
     assert isinstance(rows[0]["person"]["age"], int)
@@ -364,7 +374,8 @@ def test_failed_files_can_be_read(client, world):
     assert client.get(f"{EXPORT}/batches/none/failed").status_code == 404
 
 
-def test_meta_is_a_tree_of_error_rows(client, sim, world):
+def test_meta_is_a_tree_of_error_rows(own):
+    client, sim, world = own, own.sim, own.sim.world
     batch = world.datasets["d1"].batch([500], failed_records=5)
     sim.add(batch)
     path = f"{EXPORT}/batches/{batch.id}/meta"
@@ -395,7 +406,8 @@ def errors_of(client, batch):
     return client.batches(batch=batch.id)[batch.id]["errors"]
 
 
-def test_errors_of_failed_batches(client, sim, world):
+def test_errors_of_failed_batches(own):
+    client, sim, world = own, own.sim, own.sim.world
     good, bad, _ = world.batches.values()
     assert errors_of(client, good) == []
     (error,) = errors_of(client, bad)
@@ -421,3 +433,92 @@ def test_errors_of_failed_batches(client, sim, world):
     names = {row["name"] for row in client.rows(f"{EXPORT}/batches/{silent.id}/meta")[0]}
     assert names == {"input_files"}
     assert client.get(f"{BATCHES}/{partial.id}").json()[partial.id]["status"] == "success"
+
+
+# ---- what holds for all services
+
+
+def test_batch_filters_on_tags_and_dates(own):
+    dataset = own.sim.world.datasets["d1"]
+    tagged = dataset.batch([1], tags={"flowId": ["f1", "f2"], "percent": 5})
+    dated = dataset.batch([1], extra={"availableDates": {"startDate": 1000, "endDate": 2000}})
+    own.sim.add(tagged, dated)
+    assert set(own.batches(tags="flowId:f2")) == {tagged.id} == set(own.batches(tags="percent:5"))
+    assert own.batches(tags="flowId:f2,percent:6") == {}
+    assert set(own.batches(startAfter=999_999)) == {dated.id} == set(own.batches(endBefore=2000001))
+    assert own.batches(startAfter=1_000_000) == {} == own.batches(endAfter=2_000_000)
+
+
+def test_batches_have_versions_too(client, world):
+    name = next(iter(world.batches))
+    tag = client.get(f"{BATCHES}/{name}").headers["E-Tag"]
+    assert client.get(f"{BATCHES}/{name}", headers={"If-Match": tag}).status_code == 200
+    assert client.get(f"{BATCHES}/{name}", headers={"If-Match": '"7"'}).status_code == 412
+
+
+def test_gzip_on_listings_for_those_who_ask(client, shared):
+    def encoding(path, accept):
+        answer = client.get(path, headers={"Accept-Encoding": accept})
+        assert ok(answer)
+        return answer.headers.get("Content-Encoding")
+
+    for path in (DATASETS, BATCHES, EXPORT + "/datasets/d1/preview"):
+        assert encoding(path, "gzip, deflate") == "gzip"
+        assert encoding(path, "identity") is None
+    shared.options(gzip=False)
+    assert encoding(DATASETS, "gzip") is None
+
+
+def test_wrong_sandboxes(client, shared):
+    other = {"x-sandbox-name": "nobody"}
+    for path in (DATASETS, BATCHES, CATALOG + "/lastBatches", CATALOG + "/dataSetFiles"):
+        assert ok(client.get(path, headers=other)) == {}
+    for status, title in ((403, "ForbiddenError"), (404, "NotFoundError")):
+        shared.options(wrong_sandbox=status)
+        assert problem(client.get(DATASETS, headers=other)) == (status, title)
+        assert set(ok(client.get(DATASETS, headers={"x-sandbox-name": "dev"}))) == {"d3"}
+
+
+@pytest.mark.parametrize("shape, kind, members", [
+    ("gateway", "application/json", {"error_code", "message"}),
+    ("gateway_number", "application/json", {"error_code", "message"}),
+    ("problem", "application/json", {"type", "title", "status", "detail", "report",
+                                     "error-chain"}),
+    ("registry", "application/json", {"type", "title", "status", "detail", "report"}),
+    ("older", "application/json", {"type", "title", "status", "detail"}),
+    ("flow", "application/json", {"errorMessage"}),
+    ("ims", "application/json", {"error", "error_description"}),
+    ("text", "text/plain", None), ("html", "text/html", None), ("empty", "text/plain", None),
+])
+def test_refusals_in_all_shapes(client, shared, shape, kind, members):
+    shared.options(error_shape=shape)
+    answer = client.get(f"{BATCHES}/none")
+    assert answer.status_code == 404 and answer.headers["Content-Type"].startswith(kind)
+    if members is None:
+        assert bool(answer.text) == (shape != "empty")
+    else:
+        assert set(answer.json()) == members and "x-request-id" in answer.headers
+    if shape == "gateway_number":
+        assert answer.json()["error_code"] == 404_000
+
+
+def test_unknown_options_are_refused(shared):
+    with pytest.raises(ValueError):
+        shared.options(colour="red")
+    with pytest.raises(ValueError):
+        World().dataset("d", colour="red")
+
+
+def test_faults_reach_the_wider_services(client, shared):
+    shared.arm("error_503:endpoint=datasets|preview,times=2 short_pages:endpoint=datasets,rows=1")
+    assert client.get(DATASETS).status_code == 503
+    assert client.get(EXPORT + "/datasets/d1/preview").status_code == 503
+    assert len(ok(client.get(DATASETS))) == 1
+
+
+def test_attributes_of_datasets_survive_json():
+    world = filled(World())
+    again = World.from_json(world.to_json())
+    assert again.datasets["d2"]["format"] == "csv" and again.datasets["d2"]["name"] == "People"
+    assert again.datasets["d1"]["fields"] == world.datasets["d1"]["fields"]
+    assert again.to_json()["datasets"] == world.to_json()["datasets"]

@@ -8,13 +8,15 @@ from aiohttp import web
 
 import failures
 import ground
+from conditions import DATED, dated, guard, tagged
 from gateway import CATALOG, bad_request, not_found, single_query, whole_number
 from paging import stir_ties, window
 
 EQUAL = ("batch", "externalId", "created", "updated", "started", "completed", "status",
-         "createdClient", "createdUser", "updatedUser", "version")
+         "createdClient", "createdUser", "updatedUser", "version", "recordCount",
+         "failedRecordCount", "size")
 TIMES = ("created", "updated", "started", "completed", "createdAfter", "createdBefore")
-PARAMETERS = {*EQUAL, *TIMES, "dataSet", "orderBy", "sort", "start", "offset", "limit",
+PARAMETERS = {*EQUAL, *TIMES, *DATED, "tags", "dataSet", "orderBy", "sort", "start", "offset", "limit",
               "property", "properties"}
 OPERATORS = {"==": operator.eq, "!=": operator.ne, "<=": operator.le, ">=": operator.ge,
              "<": operator.lt, ">": operator.gt}
@@ -60,7 +62,7 @@ class Catalog:
             raise not_found("batch", name)
         row = self.row(batch)
         return web.json_response({name: self.shown(row, dict(request.query))},
-                                 headers={"E-Tag": f'"{row["version"]}"'})
+                                 headers=guard(request, row))
 
     def hit(self, name, request):
         """The armed fault of this name, if it strikes this request."""
@@ -79,6 +81,9 @@ class Catalog:
         tests = [equality(name, query[name]) for name in EQUAL if name in query]
         if "property" in query:
             tests.append(expression(query["property"]))
+        if "tags" in query:
+            tests.append(tagged(query["tags"]))
+        tests += dated(query)
         of_dataset = equality("dataset", query.get("dataSet", "!"))
         batches = [batch for batch in self.state.world.batches.values()
                    if after < batch.created < before and self.visible(request, batch)
@@ -109,7 +114,7 @@ class Catalog:
             "metrics": {},
             "tags": {"acp_type": ["ingest"], "acp_finalized": "finalized",
                      "numberOfDSFs": ["0"]} | batch.tags,
-        } | failures.members(world, batch)
+        } | failures.members(world, batch) | batch.extra
         if batch.successor:
             row["tags"]["acp_successor"] = [batch.successor]
         if status in ground.READABLE + ground.WITHDRAWN:

@@ -22,6 +22,7 @@ class Control:
                 web.post(CONTROL + "batches", self.add_batches),
                 web.post(CONTROL + "status", self.set_status),
                 web.post(CONTROL + "settings", self.change_settings),
+                web.post(CONTROL + "options", self.change_options),
                 web.post(CONTROL + "faults", self.arm),
                 web.post(CONTROL + "disarm", self.disarm),
                 web.post(CONTROL + "revoke", self.revoke)]
@@ -73,6 +74,16 @@ class Control:
             return web.json_response({"error": f"unknown {sorted(unknown)}"}, status=400)
         self.state.settings.update(changes)
         return web.json_response(self.state.settings)
+
+    async def change_options(self, request):
+        """Options of the world, as in ground.OPTIONS; answers all of them as they were before."""
+        changes, options = await request.json(), self.state.world.options
+        unknown = set(changes) - set(options)
+        if unknown:
+            return web.json_response({"error": f"unknown {sorted(unknown)}"}, status=400)
+        before = dict(options)
+        options.update(changes)
+        return web.json_response(before)
 
     async def arm(self, request):
         """A list of faults in their JSON form."""

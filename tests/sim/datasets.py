@@ -5,10 +5,11 @@ import copy
 from aiohttp import web
 
 import xdm
+from conditions import guard
 from dataset_row import (batches_by_dataset, dataset_file_rows, dataset_row, last_batches,
                          view_of, xdm_path)
 from gateway import CATALOG, bad_request, not_found, single_query, whole_number
-from keyed import COMMON, guard, keyed_list, single
+from keyed import COMMON, keyed_list, single
 
 DATASET_EQUAL = ("id", "name", "state", "created", "updated", "createdClient", "createdUser",
                  "updatedUser", "version", "viewId", "namespace", "lastBatchId",

@@ -12,6 +12,7 @@ from access import ORIGIN, Sending
 from failures import FAILED, meta_files, records
 from gateway import EXPORT, bad_request, not_found, single_query, whole_number
 from paging import window
+from validate import is_stored
 
 PREVIEW_ROWS = 100
 PREVIEWED = ("csv", "parquet")
@@ -127,7 +128,7 @@ def rows_of(world, dataset):
                      key=lambda batch: batch.created)
     for batch in batches:
         for _, file in batch.data():
-            if dataset["format"] == "csv" and file.key.startswith("stored:"):
+            if dataset["format"] == "csv" and is_stored(file):
                 yield from csv_rows(file)
             else:
                 for number in range(records(file.size)):

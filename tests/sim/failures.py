@@ -9,11 +9,11 @@ import json
 
 import ground
 import xdm
+from validate import MAGIC, is_stored, rows
 
 FAILED = ("failed", "failure")
 ROWS_MAX = 1000  # of one file of error rows
 SAMPLE = 10
-MAGIC = b"PAR1"
 LOCATION = "adl://dataLake.azuredatalakestore.net/connectors-dev/stage"
 CORRUPT = {"code": "1401", "message": "Row is corrupted and cannot be read, please fix and "
                                       "resend."}
@@ -66,7 +66,7 @@ def file_error(world, batch):
     files = [file for _, file in batch.rows()]
     if not any(file.size for file in files):
         return error("106", "Dataset file is empty: the batch has no data.")
-    form = world.datasets[batch.dataset]["format"]
+    form = form_of(world, batch)
     if form == "csv":
         return error("118", f"CSV file '{files[0].name}' has an empty header row.")
     if form != "parquet":
@@ -79,14 +79,28 @@ def file_error(world, batch):
                  f"but found {list(tail(bad))} and errorType=java.lang.RuntimeException")
 
 
+def form_of(world, batch):
+    """What its writer said that it is, or else what its dataset is."""
+    return batch.extra.get("inputFormat", {}).get("format") or (
+        world.datasets[batch.dataset]["format"])
+
+
 def tail(file):
     """The last four bytes of a file."""
     return file.content().read(max(file.size - 4, 0), 4)
 
 
 def error_rows(world, batch):
-    """The bad rows as dicts; every other one could not even be parsed."""
+    """The bad rows as dicts: those that were sent; of generated files rows are made, every other
+    one such that it could not even be parsed."""
     if not diagnosed(batch):
+        return
+    sent = [file for _, file in batch.rows() if is_stored(file)]
+    if sent:
+        for file in sent:
+            for line in rows(form_of(world, batch), file)[1]:
+                yield {"_corrupt_record": line.decode(errors="replace"), "_errors": [CORRUPT],
+                       "_filename": file.name}
         return
     names = [file.name for _, file in batch.data()] or ["unknown"]
     fields = world.datasets[batch.dataset]["fields"]
@@ -106,10 +120,10 @@ def error_rows(world, batch):
 
 def meta_files(world, batch):
     """path -> text of all files that diagnostics keep for a batch."""
-    rows = list(error_rows(world, batch))
-    files = {"row_errors_sample.json": json_lines(rows[:SAMPLE])} if rows else {}
-    kinds = {"conversion": [row for row in rows if "_corrupt_record" not in row],
-             "parsing": [row for row in rows if "_corrupt_record" in row]}
+    bad = list(error_rows(world, batch))
+    files = {"row_errors_sample.json": json_lines(bad[:SAMPLE])} if bad else {}
+    kinds = {"conversion": [row for row in bad if "_corrupt_record" not in row],
+             "parsing": [row for row in bad if "_corrupt_record" in row]}
     for kind, found in kinds.items():
         for number, begin in enumerate(range(0, len(found), ROWS_MAX)):
             files[f"row_errors/{kind}_errors_{number}.json"] = json_lines(
@@ -119,6 +133,6 @@ def meta_files(world, batch):
     return files
 
 
-def json_lines(rows):
+def json_lines(objects):
     """One object a line."""
-    return "".join(json.dumps(row) + "\n" for row in rows)
+    return "".join(json.dumps(item) + "\n" for item in objects)

@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 
 LISTINGS = ("batches", "batch_files", "files")
 WIDER = ("datasets", "dataset", "dataset_patch", "view_files", "dataset_files", "dataset_file",
-         "last_batches", "xdm", "schemas", "schema", "preview", "failed", "meta")
+         "last_batches", "xdm", "schemas", "schema", "preview", "failed", "meta", "create_batch",
+         "batch_action", "upload", "upload_mark", "upload_chunk", "upload_head", "journal")
 PLATFORM = ("batches", "batch", "batch_files", "files", "content", "head", *WIDER)
 ENDPOINTS = ("ims",) + PLATFORM
 CONTENT = ("content",)
+JOURNAL = ("journal",)
 ALWAYS = 0
 
 
@@ -63,6 +65,10 @@ TABLE = {
                                     "a batch appears after each page (created now, or so)"),
     "many_files": Row(("batches",), 1, {"files": 250, "directories": 120, "size": 100},
                       "a batch with more files and dataset files than a page holds appears"),
+    # Events of the journal; `match` selects batch ids.
+    "journal_missing": Row(JOURNAL, ALWAYS, {}, "the event never comes"),
+    "journal_duplicate": Row(JOURNAL, ALWAYS, {}, "the event comes twice"),
+    "journal_unordered": Row(JOURNAL, 1, {}, "the event comes after the next one"),
     # Contents.
     "truncated_body": Row(CONTENT, 1, {}, "closed before Content-Length"),
     "reset_mid_body": Row(CONTENT, 1, {}, "connection reset halfway"),

@@ -11,6 +11,7 @@ import uuid
 
 from aiohttp import web
 
+from bodies import content_type, reshaped
 from faults import Faults
 
 CATALOG = "/data/foundation/catalog"
@@ -30,7 +31,8 @@ class Refused(Exception):
     def response(self):
         """As aiohttp wants it; text bodies stay text."""
         if isinstance(self.body, str):
-            return web.Response(status=self.status, text=self.body, headers=self.headers)
+            return web.Response(status=self.status, text=self.body, headers=self.headers,
+                                content_type=content_type(self.body))
         return web.json_response(self.body, status=self.status, headers=self.headers)
 
 
@@ -154,12 +156,20 @@ class Gateway:
             response = await self.answer(request, handler, endpoint)
             response.headers.setdefault("x-request-id", uuid.uuid4().hex)
             status = response.status
+            if self.packs(request, response):
+                response.enable_compression(web.ContentCoding.gzip)
             return response
         except web.HTTPException as error:
             status = error.status
             raise
         finally:
             counters.end(endpoint, status, request)
+
+    def packs(self, request, response):
+        """JSON is sent as gzip to those who ask for it."""
+        return (self.state.world.options["gzip"] and isinstance(response, web.Response)
+                and response.content_type.endswith("json") and response.body
+                and "gzip" in request.headers.get("Accept-Encoding", ""))
 
     async def answer(self, request, handler, endpoint):
         """Checks, then faults, then the service."""
@@ -171,12 +181,15 @@ class Gateway:
             instead = await self.fault_answer(request)
             return await handler(request) if instead is None else instead
         except Refused as refused:
+            refused.body = reshaped(refused.body, refused.status, self.state.world)
             return refused.response()
 
     def check_headers(self, request):
         """Key, token, organisation, sandbox: in this order, with the documented bodies."""
         world, headers = self.state.world, request.headers
-        key, organisation = headers.get("x-api-key"), headers.get("x-gw-ims-org-id")
+        journal = request["endpoint"] == "journal"  # the only service of another gateway
+        key = headers.get("x-api-key")
+        organisation = headers.get("x-ims-org-id" if journal else "x-gw-ims-org-id")
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if not key:
             raise gateway_error(403, "403000", "Api Key is required")
@@ -192,8 +205,21 @@ class Gateway:
             raise gateway_error(403, "403027", "User region is missing")
         if organisation != world.org:
             raise gateway_error(403, "403025", "Profile is not valid")
-        if not headers.get("x-sandbox-name"):
+        if not journal:
+            self.check_sandbox(headers.get("x-sandbox-name"))
+
+    def check_sandbox(self, name):
+        """Sandboxes isolate; what one gets for a name that nobody has is up to the world."""
+        world = self.state.world
+        if not name:
             raise gateway_error(400, "400003", "Missing header")
+        status = world.options["wrong_sandbox"]
+        if status == "empty" or name == world.sandbox or name in {
+                dataset.sandbox for dataset in world.datasets.values()}:
+            return
+        title = {403: "ForbiddenError", 404: "NotFoundError"}[status]
+        raise Refused(status, {"type": "/placeholder/type/uri", "status": status, "title": title,
+                               "detail": f"sandbox {name} is not one of this organisation"})
 
     async def wait(self, request):
         """Latency, of the setting and of the faults."""

@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from content import Content
+from spool import STORED, Stored
 
 READABLE = ("success", "active")
 WITHDRAWN = ("inactive", "deleted", "archived", "retained")
@@ -22,6 +23,11 @@ CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 OPTIONS = {
     "shape": "rows", "length": "text", "marker": "offset", "page_max": 100,
     "dataset_shape": "today", "dead_members": False, "xdms": False, "dataset_files": "listed",
+    "wrong_sandbox": "empty", "error_shape": "own", "gzip": True,
+    "create_reply": "flat", "put_max": 256 << 20, "chunk_max": 512_000_000,
+    "files_per_batch": 1500, "batches_per_minute": 138, "repeated_chunk": "replaces",
+    "promotion_ms": 300, "deletion_ms": 60_000,
+    "journal_days": 7, "journal_retry_s": 10,
 }
 # What a dataset says of itself, besides its id and sandbox.
 ABOUT = {
@@ -54,6 +60,8 @@ class File:
 
     def content(self):
         """The bytes of the file."""
+        if self.key.startswith(STORED):
+            return Stored(self.key, self.size)
         return Content(self.key, self.size)
 
     def is_marker(self):
@@ -90,6 +98,7 @@ class Batch:
     successor: str = ""  # the batch that consolidated or replaced this one
     tags: dict = field(default_factory=dict)  # further ones
     failed_records: int = 0  # rows that partial ingestion left out
+    extra: dict = field(default_factory=dict)  # further members of the batch object
     expect: str = ""
     updated: int = 0
     version: int = 3

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists of Catalog: objects keyed by id, with filters, order, window and projection. And single
 objects with their E-Tag."""
-import re
-
 from aiohttp import web
 
 from catalog import equality, expression, list_bounds, order_key
-from gateway import Refused, bad_request
+from conditions import guard, tagged
 from paging import window
 
 COMMON = {"orderBy", "sort", "start", "offset", "limit", "property", "properties", "tags"}
@@ -48,39 +46,6 @@ def projected(row, query):
     return {name: row[name] for name in wanted.split(",") if name in row}
 
 
-def tagged(text):
-    """The test of tags=name:value,name2:*; values are lists, now and then a bare value."""
-    pairs = []
-    for item in text.split(","):
-        name, colon, pattern = item.partition(":")
-        if not name or not colon:
-            raise bad_request(f"bad tags filter '{item}'")
-        pairs.append((name, re.compile(re.escape(pattern).replace(r"\*", ".*"))))
-
-    def test(row):
-        return all(any(pattern.fullmatch(str(value)) for value in values_of(row, name))
-                   for name, pattern in pairs)
-
-    return test
-
-
-def values_of(row, tag):
-    """The values of a tag as a list."""
-    value = row.get("tags", {}).get(tag, [])
-    return value if isinstance(value, list) else [value]
-
-
 def single(request, key, row, query):
     """The answer to a single object: keyed as well, with the E-Tag of its version."""
     return web.json_response({key: projected(row, query)}, headers=guard(request, row))
-
-
-def guard(request, row):
-    """The E-Tag header; 412 if the request is for another version."""
-    tag = f'"{row["version"]}"'
-    wanted = request.headers.get("If-Match", "*")
-    if wanted != "*" and tag not in [item.strip() for item in wanted.split(",")]:
-        raise Refused(412, {"type": "http://ns.adobe.com/aep/errors/CATALOG-412", "status": 412,
-                            "title": "PreconditionFailedError",
-                            "detail": f"If-Match is {wanted}, the object has {tag}"})
-    return {"E-Tag": tag}

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The AEP simulator: IMS, Catalog, Data Access and the Schema Registry of one tenant on a loopback
-port.
+"""The AEP simulator: one tenant's IMS, Catalog, Data Access, Schema Registry, Batch Ingestion and
+I/O Events on a loopback port.
 
     python3 tests/sim/sim.py --port 0 --world world.json [--seed N] [--faults 'error_503:nth=3']
 
 prints one line of JSON with its port when it is ready. Tests use the class Sim, which runs this
-program as a child process. See ground.py for worlds, faults.py for faults, control.py for the
+program as a child process. See README.md for all of it, ground.py for worlds, faults.py for faults, control.py for the
 controls under /_sim/, oracle.py for the judgement of a bucket.
 """
 import argparse
@@ -29,11 +29,13 @@ from diagnose import Diagnose
 from faults import faults_from_text
 from gateway import Gateway, State
 from ground import World
+from ingestion import Ingestion
+from journal import Journal
 from schema import Schemas
 
 BODY_MAX = 1 << 28  # of the controls: worlds may be large
 STOP_S = 5
-SERVICES = (Catalog, Datasets, Access, Diagnose, Schemas, Control)
+SERVICES = (Catalog, Datasets, Access, Diagnose, Schemas, Ingestion, Journal, Control)
 
 
 def application(state):
@@ -152,6 +154,10 @@ class Sim:
     def set(self, **settings):
         """delay_ms, bytes_per_second, token_ttl."""
         return self.call("POST", "settings", settings)
+
+    def options(self, **options):
+        """Options of the world; returns all of them as they were before."""
+        return self.call("POST", "options", options)
 
     def revoke(self):
         """All tokens die at once."""
