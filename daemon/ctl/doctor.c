@@ -107,15 +107,16 @@ static void check_all(struct doctor *doctor, const struct fault *fault)
     doctor_say(doctor, DOCTOR_OK, "configuration", NULL, "%s: %zu datasets, sandbox %s",
                doctor->ctl->config, settings->datasets, settings->aep.sandbox);
     check_secrets(doctor);
-    if (doctor->ask.clients.aep) {
+    if (!doctor->ask.clients.s3 && doctor->count[DOCTOR_FAIL] == 0)
+        doctor_say(doctor, DOCTOR_FAIL, "credentials", NULL, "%s", fault->text);
+    if (doctor->ask.clients.aep)
         doctor_check_access(doctor);
+    if (doctor->dataset) {
         doctor_check_catalog(doctor);
         doctor_check_files(doctor);
     }
     if (doctor->ask.clients.s3)
         doctor_check_store(doctor);
-    else
-        doctor_say(doctor, DOCTOR_FAIL, "clients", NULL, "%s", fault->text);
     doctor_check_redis(doctor);
 }
 

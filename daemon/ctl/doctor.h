@@ -39,7 +39,8 @@ void doctor_say(struct doctor *doctor, enum finding finding, const char *what, c
 void doctor_say_fault(struct doctor *doctor, const char *what, const char *hint,
                       const struct fault *fault);
 
-void doctor_check_access(struct doctor *doctor);  /* token, clock, sandbox, datasets */
+void doctor_check_access(struct doctor *doctor); /* token, clock, sandbox, datasets */
+/* These two want a dataset. */
 void doctor_check_catalog(struct doctor *doctor); /* how its lists behave */
 void doctor_check_files(struct doctor *doctor);   /* Data Access: listings, ranges */
 void doctor_check_store(struct doctor *doctor);   /* reads only */

@@ -253,8 +253,6 @@ static void check_last_batches(struct doctor *doctor)
 
 void doctor_check_catalog(struct doctor *doctor)
 {
-    if (!doctor->dataset)
-        return;
     check_order(doctor);
     if (doctor->batches_count == 0) {
         doctor_say(doctor, DOCTOR_UNSEEN, "lists", NULL, "the dataset has no batch to try on");
