@@ -53,20 +53,27 @@ static void make_s3(struct ctl_clients *clients, const struct ctl *ctl, size_t c
     clients->s3 = s3_new(ctl->loop, clients->store, &clients->options);
 }
 
+enum err ctl_clients_init_aep(struct ctl_clients *clients, struct ctl *ctl, struct fault *fault)
+{
+    struct secret probe = { 0 };
+    *clients = (struct ctl_clients){ 0 };
+    enum err err = secret_read_file(ctl->settings.aep.client_secret_file, &probe, fault);
+    secret_release(&probe); /* only to complain early; read again for each token */
+    if (!err)
+        make_aep(clients, ctl);
+    return err;
+}
+
 enum err ctl_clients_init(struct ctl_clients *clients, struct ctl *ctl, size_t calls,
                           struct fault *fault)
 {
     const struct settings *settings = &ctl->settings;
-    struct secret probe = { 0 };
-    *clients = (struct ctl_clients){ 0 };
-    enum err err = secret_read_file(settings->aep.client_secret_file, &probe, fault);
-    secret_release(&probe); /* only to complain early; read again for each token */
+    enum err err = ctl_clients_init_aep(clients, ctl, fault);
     if (!err)
         err = s3_credentials_load(settings->s3.credentials_file, settings->s3.profile,
                                   &clients->credentials, fault);
     if (err)
         return err;
-    make_aep(clients, ctl);
     make_s3(clients, ctl, calls);
     return OK;
 }

@@ -4,8 +4,9 @@
  * Commands look and never change anything unless their help says so. Their exit status:
  *
  *   0   all is as it should be        1   something is not, and each case has its line
- *   64  the command line is wrong     69  something could not be checked; nothing known is wrong
- *   78  the configuration is wrong
+ *   64  the command line is wrong     66  what was asked for does not exist, or is not visible
+ *   69  something could not be checked or reached; nothing known is wrong
+ *   77  permission is missing         78  the configuration is wrong
  */
 #ifndef SLUICE_DAEMON_CTL_CTL_H
 #define SLUICE_DAEMON_CTL_CTL_H
@@ -16,16 +17,30 @@
 #include "lib/aep/aep.h"
 #include "lib/s3/s3.h"
 
-#define CTL_DEEP 1u /* --deep: read the bytes, too */
+/* Options beyond --config and --json; main.c has a row for each. */
+enum ctl_option {
+    CTL_DEEP = 1u << 0,     /* read the bytes, too */
+    CTL_ALL = 1u << 1,      /* what is usually left out, too */
+    CTL_OBSERVED = 1u << 2, /* what was seen, not what could be */
+    CTL_FAILED = 1u << 3,   /* failed ones only */
+    CTL_EXPORT = 1u << 4,   /* copy diagnostics into the bucket */
+    CTL_NAME = 1u << 5,     /* the following have a value in struct ctl */
+    CTL_FROM = 1u << 6,
+    CTL_TO = 1u << 7,
+    CTL_STATUS = 1u << 8,
+    CTL_LIMIT = 1u << 9,
+};
 
 /* What a command is given; all of it belongs to main. */
 struct ctl {
     struct settings settings;
     struct loop *loop;
+    const char *config; /* the file */
     const char *command;
     char **word; /* the arguments behind the command's name */
     size_t words;
-    unsigned flags;
+    unsigned flags;                                /* enum ctl_option */
+    const char *name, *from, *to, *status, *limit; /* NULL = not given */
     bool json;
 };
 
@@ -37,6 +52,8 @@ struct ctl_command {
     const char *help;
 };
 extern const struct ctl_command ctl_verify, ctl_audit;
+extern const struct ctl_command ctl_datasets, ctl_dataset, ctl_schema, ctl_preview, ctl_batches,
+    ctl_files, ctl_last, ctl_doctor;
 
 /* A sentence on standard error; returns `code`, so that `return ctl_refuse(…)` ends a command. */
 int ctl_refuse(const struct ctl *ctl, int code, const char *format, ...) PRINTF(3, 4);
@@ -52,6 +69,9 @@ struct ctl_clients {
 /* ERR_SECRET with a sentence. `calls` may be in flight to the store. */
 enum err ctl_clients_init(struct ctl_clients *clients, struct ctl *ctl, size_t calls,
                           struct fault *fault) MUST_CHECK;
+/* AEP alone: the store's secrets need not be there. */
+enum err ctl_clients_init_aep(struct ctl_clients *clients, struct ctl *ctl,
+                              struct fault *fault) MUST_CHECK;
 void ctl_clients_release(struct ctl_clients *clients);
 
 #endif

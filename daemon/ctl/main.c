@@ -16,34 +16,44 @@
 
 #define CONFIG "/etc/sluiced/sluiced.yaml"
 
-static const struct ctl_command *const row[] = { &ctl_verify, &ctl_audit };
+static const struct ctl_command *const row[] = {
+    &ctl_datasets, &ctl_dataset, &ctl_schema, &ctl_preview, &ctl_batches,
+    &ctl_files,    &ctl_last,    &ctl_doctor, &ctl_verify,  &ctl_audit,
+};
+
+/* Which command takes which, its row says. A value goes to its place in struct ctl. */
+static const struct {
+    const char *name;
+    enum ctl_option flag;
+    bool value;
+    size_t place;
+} option_row[] = {
+    { "deep", CTL_DEEP, false, 0 },
+    { "all", CTL_ALL, false, 0 },
+    { "observed", CTL_OBSERVED, false, 0 },
+    { "failed", CTL_FAILED, false, 0 },
+    { "export", CTL_EXPORT, false, 0 },
+    { "name", CTL_NAME, true, offsetof(struct ctl, name) },
+    { "from", CTL_FROM, true, offsetof(struct ctl, from) },
+    { "to", CTL_TO, true, offsetof(struct ctl, to) },
+    { "status", CTL_STATUS, true, offsetof(struct ctl, status) },
+    { "limit", CTL_LIMIT, true, offsetof(struct ctl, limit) },
+};
+#define OPTIONS   (sizeof option_row / sizeof *option_row)
+#define OPTION_AT 256 /* getopt's value of the first row */
 
 static const struct ctl_command *find(const char *name);
 static bool fits(const struct ctl *ctl, const struct ctl_command *command);
 static int usage(FILE *to, int code);
-static int run(struct ctl *ctl, const struct ctl_command *command, const char *config);
+static int read_options(struct ctl *ctl, int argc, char **argv);
+static int run(struct ctl *ctl, const struct ctl_command *command);
 
 int main(int argc, char **argv)
 {
-    static const struct option option[] = {
-        { "config", required_argument, NULL, 'c' }, { "json", no_argument, NULL, 'j' },
-        { "deep", no_argument, NULL, 'd' },         { "version", no_argument, NULL, 'V' },
-        { "help", no_argument, NULL, 'h' },         { 0 },
-    };
-    struct ctl ctl = { 0 };
-    const char *config = CONFIG;
-    for (int c; (c = getopt_long(argc, argv, "c:h", option, NULL)) != -1;) {
-        if (c == 'c')
-            config = optarg;
-        else if (c == 'j')
-            ctl.json = true;
-        else if (c == 'd')
-            ctl.flags |= CTL_DEEP;
-        else if (c == 'V')
-            return puts("sluicectl " SLUICE_VERSION) < 0;
-        else
-            return c == 'h' ? usage(stdout, EX_OK) : usage(stderr, EX_USAGE);
-    }
+    struct ctl ctl = { .config = CONFIG };
+    int code = read_options(&ctl, argc, argv);
+    if (code >= 0)
+        return code;
     const struct ctl_command *command = optind < argc ? find(argv[optind]) : NULL;
     if (!command)
         return usage(stderr, EX_USAGE);
@@ -52,7 +62,50 @@ int main(int argc, char **argv)
     ctl.words = (size_t)(argc - optind - 1);
     if (!fits(&ctl, command))
         return ctl_refuse(&ctl, EX_USAGE, "want %s %s", command->name, command->arguments);
-    return run(&ctl, command, config);
+    return run(&ctl, command);
+}
+
+static void list_options(struct option *list)
+{
+    static const struct option common[] = {
+        { "config", required_argument, NULL, 'c' },
+        { "json", no_argument, NULL, 'j' },
+        { "version", no_argument, NULL, 'V' },
+        { "help", no_argument, NULL, 'h' },
+        { 0 },
+    };
+    for (size_t i = 0; i < OPTIONS; i++)
+        list[i] = (struct option){ option_row[i].name,
+                                   option_row[i].value ? required_argument : no_argument, NULL,
+                                   OPTION_AT + (int)i };
+    memcpy(list + OPTIONS, common, sizeof common);
+}
+
+static void take_option(struct ctl *ctl, size_t index)
+{
+    ctl->flags |= option_row[index].flag;
+    if (option_row[index].value)
+        *(const char **)(void *)((char *)ctl + option_row[index].place) = optarg;
+}
+
+/* The exit status, or -1 to go on. */
+static int read_options(struct ctl *ctl, int argc, char **argv)
+{
+    struct option list[OPTIONS + 5];
+    list_options(list);
+    for (int c; (c = getopt_long(argc, argv, "c:h", list, NULL)) != -1;) {
+        if (c >= OPTION_AT)
+            take_option(ctl, (size_t)(c - OPTION_AT));
+        else if (c == 'c')
+            ctl->config = optarg;
+        else if (c == 'j')
+            ctl->json = true;
+        else if (c == 'V')
+            return puts("sluicectl " SLUICE_VERSION) < 0;
+        else
+            return c == 'h' ? usage(stdout, EX_OK) : usage(stderr, EX_USAGE);
+    }
+    return -1;
 }
 
 static const struct ctl_command *find(const char *name)
@@ -74,12 +127,12 @@ static int usage(FILE *to, int code)
     fputs("usage: sluicectl [-c FILE] [--json] COMMAND …\n\n", to);
     for (size_t i = 0; i < sizeof row / sizeof *row; i++)
         fprintf(to, "  %s %s\n%s", row[i]->name, row[i]->arguments, row[i]->help);
-    fputs(
-        "\n  -c, --config FILE  the daemon's configuration, default " CONFIG "\n"
-        "      --json         one JSON document instead of a table\n\n"
-        "exit status: 0 all is right, 1 something is not, 64 usage, 69 something could not be\n"
-        "checked, 78 configuration; see sluicectl(1)\n",
-        to);
+    fputs("\n  -c, --config FILE  the daemon's configuration, default " CONFIG "\n"
+          "      --json         one JSON document instead of a table\n\n"
+          "exit status: 0 all is right, 1 something is not, 64 usage, 66 no such thing, 69 "
+          "something\n"
+          "could not be checked, 77 permission, 78 configuration; see sluicectl(1)\n",
+          to);
     return code;
 }
 
@@ -109,11 +162,11 @@ static int run_on_loop(struct ctl *ctl, const struct ctl_command *command)
     return code;
 }
 
-static int run(struct ctl *ctl, const struct ctl_command *command, const char *config)
+static int run(struct ctl *ctl, const struct ctl_command *command)
 {
     AUTO_BUF errors = BUF_INIT(1 << 20);
     int code = EX_CONFIG;
-    if (settings_load(config, &ctl->settings, &errors) == OK)
+    if (settings_load(ctl->config, &ctl->settings, &errors) == OK)
         code = run_on_loop(ctl, command);
     fputs(buf_text(&errors), stderr);
     settings_release(&ctl->settings);

@@ -47,6 +47,7 @@ static const char *const service_name[AEP_SERVICES] = {
     [AEP_CATALOG] = "Catalog",
     [AEP_LISTING] = "Data Access",
     [AEP_CONTENT] = "Data Access",
+    [AEP_SCHEMA] = "Schema Registry",
 };
 
 static void admit(struct service *service);
@@ -232,7 +233,7 @@ static void tell_result(const struct aep_call *call)
         aep->refuses = refused;
         tell(aep, AEP_OF_IMS, refused ? &call->fault : &good);
     }
-    if (!refused)
+    if (!refused && call->service != AEP_SCHEMA)
         tell(aep, upstream, &call->fault);
 }
 
@@ -322,10 +323,10 @@ static void set_headers(struct aep_call *call)
     http_set_header(req, "x-gw-ims-org-id", aep->org);
     if (aep->sandbox)
         http_set_header(req, "x-sandbox-name", aep->sandbox);
-    if (call->service != AEP_CONTENT) {
-        http_set_header(req, "Accept", "application/json");
+    if (call->accept || call->service != AEP_CONTENT)
+        http_set_header(req, "Accept", call->accept ? call->accept : "application/json");
+    if (call->service != AEP_CONTENT)
         return;
-    }
     char range[64];
     snprintf(range, sizeof range, "bytes=%lld-%lld", (long long)call->range_first,
              (long long)call->range_last);

@@ -39,8 +39,8 @@ struct aep *aep_new(struct loop *loop, struct http *api, struct http *data,
  */
 void aep_free(struct aep *aep);
 
-/* Catalog; Data Access listings; Data Access file contents. */
-enum aep_service { AEP_CATALOG, AEP_LISTING, AEP_CONTENT, AEP_SERVICES };
+/* Catalog; Data Access listings; Data Access file contents; Schema Registry. */
+enum aep_service { AEP_CATALOG, AEP_LISTING, AEP_CONTENT, AEP_SCHEMA, AEP_SERVICES };
 struct ratelimit *aep_limit(struct aep *aep, enum aep_service service); /* to read; room */
 void aep_set_fleet(struct aep *aep, int live_daemons);
 
@@ -65,6 +65,7 @@ struct aep_call {
     struct buf path; /* path and query, from the origin on; URLs are never taken from answers */
     void (*done)(struct aep_call *call);
     struct fault fault; /* OK: a 2xx answer is in http; else why, with the body's message */
+    const char *accept; /* NULL = application/json, and nothing for AEP_CONTENT; borrowed */
     int64_t range_first, range_last; /* Range of an AEP_CONTENT call; range_last < 0 = none */
     /* private */
     struct aep *aep;

@@ -19,7 +19,6 @@
 static bool too_deep(const char *text, size_t len);
 static bool has_type(const struct json_t *value, json_type type);
 static json_t *mutable(const struct json_t *value);
-static size_t utf8_length(const uint8_t *bytes, size_t len);
 
 /* Without memory jansson 2.14 may leave a byte out of a string and go on. */
 __attribute__((constructor)) static void use_memory_that_never_fails(void)
@@ -187,8 +186,20 @@ void json_write_text(struct buf *out, const char *text, size_t len)
     buf_add_char(out, '"');
 }
 
-/* Bytes of the character at the front; 0 if it is invalid (RFC 3629: shortest form only). */
-static size_t utf8_length(const uint8_t *bytes, size_t len)
+static int add_bytes(const char *bytes, size_t len, void *out)
+{
+    buf_add(out, bytes, len);
+    return 0;
+}
+
+void json_write(struct buf *out, const struct json_t *value)
+{
+    if (json_dump_callback(value, add_bytes, out, JSON_COMPACT | JSON_ENCODE_ANY))
+        buf_add_text(out, "null");
+}
+
+/* RFC 3629: shortest form only. */
+size_t utf8_length(const uint8_t *bytes, size_t len)
 {
     /* The range of the first byte decides length and range of the second; the rest is 80-bf. */
     static const struct {

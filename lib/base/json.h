@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Typed, tolerant-where-documented access to JSON. The only home of jansson: values are passed
- * as `const struct json_t *` and read through these getters. Parsing has limits (bytes, depth 32,
+ * as `const struct json_t *` and read through these getters. Parsing has limits (bytes, depth,
  * no duplicate keys); every getter checks the type, so a foreign document cannot surprise us.
  */
 #ifndef SLUICE_BASE_JSON_H
@@ -11,7 +11,7 @@
 
 struct json_t;
 
-#define JSON_DEPTH_MAX 32
+#define JSON_DEPTH_MAX 64 /* schemas take two levels for each level of fields */
 #define AUTO_JSON      AUTO(json_release) struct json_t
 
 /* The text must be one object or array. On error the fault names what is wrong and where. */
@@ -53,5 +53,10 @@ bool json_iter_next(struct json_iter *it);
 
 /* Appends `text` as a JSON string with quotes; invalid UTF-8 bytes become U+FFFD. */
 void json_write_text(struct buf *out, const char *text, size_t len);
+/* Appends any value, compact, in the order of its document; "null" for NULL. */
+void json_write(struct buf *out, const struct json_t *value);
+
+/* Bytes of the UTF-8 character at the front of `len` > 0 bytes; 0 if there is none. */
+size_t utf8_length(const uint8_t *bytes, size_t len);
 
 #endif

@@ -232,6 +232,20 @@ static void what_is_written_can_be_read(void **state)
     }
 }
 
+static void values_are_written_as_they_were(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"b\":[1,2.5,true,null,\"\u00e9\\n\"],\"a\":{}}";
+    AUTO_JSON *value = parse(text);
+    AUTO_BUF out = BUF_INIT(1000);
+    json_write(&out, value);
+    assert_string_equal(buf_text(&out), text);
+    buf_clear(&out);
+    json_write(&out, json_element(json_member(value, "b"), 4));
+    json_write(&out, NULL);
+    assert_string_equal(buf_text(&out), "\"\u00e9\\n\"null");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +259,7 @@ int main(void)
         cmocka_unit_test(iteration_keeps_the_order),
         cmocka_unit_test(writing_escapes_and_repairs),
         cmocka_unit_test(what_is_written_can_be_read),
+        cmocka_unit_test(values_are_written_as_they_were),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

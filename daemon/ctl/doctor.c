@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sluicectl doctor: looks at everything an installation needs, from the secrets to Redis, and
+ * asks AEP what its documents leave open. Reads only, and costs about twenty calls.
+ */
+#include "daemon/ctl/doctor.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TEXT_MAX_BYTES 700
+#define STORE_CALLS    2
+
+static int doctor_run(struct ctl *ctl);
+
+const struct ctl_command ctl_doctor = {
+    .name = "doctor",
+    .arguments = "",
+    .run = doctor_run,
+    .help = "      looks for what is missing or unusual: secrets, token, clock, permissions,\n"
+            "      AEP's habits, the store, Redis\n",
+};
+
+static const struct {
+    const char *name, *mark;
+} row[DOCTOR_FINDINGS] = {
+    [DOCTOR_OK] = { "ok", "[ok]  " },
+    [DOCTOR_WARN] = { "warn", "[warn]" },
+    [DOCTOR_FAIL] = { "fail", "[fail]" },
+    [DOCTOR_UNSEEN] = { "unseen", "[ -- ]" },
+    [DOCTOR_UNCHECKED] = { "unchecked", "[ ?? ]" },
+};
+
+static const struct table_column column[] = {
+    { "result", "RESULT", TABLE_TEXT },
+    { "check", "CHECK", TABLE_TEXT },
+    { "finding", "FINDING", TABLE_TEXT },
+    { "hint", "HINT", TABLE_TEXT },
+};
+
+/* ---- findings */
+
+void doctor_say(struct doctor *doctor, enum finding finding, const char *what, const char *hint,
+                const char *format, ...)
+{
+    char text[TEXT_MAX_BYTES];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    doctor->count[finding]++;
+    if (doctor->ctl->json) {
+        table_row(doctor->table, (const struct table_cell[]){ { .text = row[finding].name },
+                                                              { .text = what },
+                                                              { .text = text },
+                                                              { .text = hint } });
+        return;
+    }
+    AUTO_TEXT char *plain = table_printable(text);
+    table_note(doctor->table, "%s %s: %s%s%s%s", row[finding].mark, what, plain,
+               hint ? " (" : "", hint ? hint : "", hint ? ")" : "");
+    fflush(stdout);
+}
+
+void doctor_say_fault(struct doctor *doctor, const char *what, const char *hint,
+                      const struct fault *fault)
+{
+    bool unreachable = ask_exit(fault) == EX_UNAVAILABLE;
+    doctor_say(doctor, unreachable ? DOCTOR_UNCHECKED : DOCTOR_FAIL, what,
+               unreachable ? NULL : hint, "%s",
+               fault->text[0] ? fault->text : err_text(fault->code));
+}
+
+/* ---- what needs no network */
+
+static void check_secrets(struct doctor *doctor)
+{
+    const struct settings *settings = &doctor->ctl->settings;
+    const struct {
+        const char *what, *file;
+    } secret[] = {
+        { "aep.client_secret_file", settings->aep.client_secret_file },
+        { "s3.credentials_file", settings->s3.credentials_file },
+        { "redis.password_file", settings->redis.password_file },
+    };
+    for (size_t i = 0; i < sizeof secret / sizeof *secret; i++) {
+        struct secret content = { 0 };
+        struct fault fault = { 0 };
+        if (!secret[i].file)
+            continue;
+        if (secret_read_file(secret[i].file, &content, &fault))
+            doctor_say(doctor, DOCTOR_FAIL, secret[i].what, NULL, "%s", fault.text);
+        else
+            doctor_say(doctor, DOCTOR_OK, secret[i].what, NULL,
+                       "%s is readable, and by no others", secret[i].file);
+        secret_release(&content);
+    }
+}
+
+/* ---- the command */
+
+static void check_all(struct doctor *doctor, const struct fault *fault)
+{
+    const struct settings *settings = &doctor->ctl->settings;
+    doctor_say(doctor, DOCTOR_OK, "configuration", NULL, "%s: %zu datasets, sandbox %s",
+               doctor->ctl->config, settings->datasets, settings->aep.sandbox);
+    check_secrets(doctor);
+    if (!doctor->ask.clients.s3 && doctor->count[DOCTOR_FAIL] == 0)
+        doctor_say(doctor, DOCTOR_FAIL, "credentials", NULL, "%s", fault->text);
+    if (doctor->ask.clients.aep)
+        doctor_check_access(doctor);
+    if (doctor->dataset) {
+        doctor_check_catalog(doctor);
+        doctor_check_files(doctor);
+    }
+    if (doctor->ask.clients.s3)
+        doctor_check_store(doctor);
+    doctor_check_redis(doctor);
+}
+
+static int exit_status(const struct doctor *doctor)
+{
+    if (doctor->count[DOCTOR_FAIL] > 0)
+        return 1;
+    return doctor->count[DOCTOR_UNCHECKED] > 0 ? EX_UNAVAILABLE : EX_OK;
+}
+
+static int finish(struct doctor *doctor)
+{
+    table_list_end(doctor->table);
+    if (doctor->ctl->json) {
+        for (size_t i = 0; i < DOCTOR_FINDINGS; i++)
+            table_number(doctor->table, row[i].name, "", doctor->count[i]);
+        table_number(doctor->table, "calls", "", doctor->ask.calls);
+    }
+    table_note(doctor->table,
+               "%" PRId64 " ok, %" PRId64 " warnings, %" PRId64 " failures, %" PRId64
+               " not checked; %d calls to AEP",
+               doctor->count[DOCTOR_OK], doctor->count[DOCTOR_WARN], doctor->count[DOCTOR_FAIL],
+               doctor->count[DOCTOR_UNCHECKED], doctor->ask.calls);
+    return exit_status(doctor);
+}
+
+static int doctor_run(struct ctl *ctl)
+{
+    struct doctor doctor = { .ctl = ctl, .ask = { .ctl = ctl, .once = true } };
+    struct fault fault = { 0 };
+    (void)!ctl_clients_init(&doctor.ask.clients, ctl, STORE_CALLS, &fault);
+    doctor.table = table_new(ctl);
+    table_list(doctor.table, "checks", NULL, column, sizeof column / sizeof *column);
+    check_all(&doctor, &fault);
+    int code = finish(&doctor);
+    ask_release(&doctor.ask);
+    mem_free(doctor.batches);
+    mem_free(doctor.file_id);
+    mem_free(doctor.file_name);
+    return table_end(doctor.table, code);
+}
