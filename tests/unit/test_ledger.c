@@ -11,27 +11,42 @@
 
 static const struct {
     const char *id, *ordered, *done;
-    int64_t from, to;
+    int64_t generation, from, to;
+    const char *batch;
 } good[] = {
     { "j/5f1a/1706745600000-1706918400000", "1706745600000-1706918400000.json",
-      "1706745600000-1706918400000.done.json", 1706745600000, 1706918400000 },
+      "1706745600000-1706918400000.done.json", 1, 1706745600000, 1706918400000, NULL },
     { "j/5f1a/1706745600000-1706918400000/2", "1706745600000-1706918400000.2.json",
-      "1706745600000-1706918400000.2.done.json", 1706745600000, 1706918400000 },
-    { "j/5f1a/0-1", "0-1.json", "0-1.done.json", 0, 1 },
+      "1706745600000-1706918400000.2.done.json", 1, 1706745600000, 1706918400000, NULL },
+    { "j/5f1a/0-1", "0-1.json", "0-1.done.json", 1, 0, 1, NULL },
+    { "j/5f1a/replay/1706745600000-1706918400000",
+      "replay/1764534000000/1706745600000-1706918400000.json",
+      "replay/1764534000000/1706745600000-1706918400000.done.json", 1764534000000,
+      1706745600000, 1706918400000, NULL },
+    { "j/5f1a/replay/5-6/2", "replay/7/5-6/2.json", "replay/7/5-6/2.done.json", 7, 5, 6, NULL },
+    { "j/5f1a/replay/01HNH00ABC", "replay/7/01HNH00ABC.json", "replay/7/01HNH00ABC.done.json",
+      7, 0, 0, "01HNH00ABC" },
+    { "j/5f1a/replay/a.b@c:d-e/12", "replay/7/a.b@c:d-e/12.json",
+      "replay/7/a.b@c:d-e/12.done.json", 7, 0, 0, "a.b@c:d-e" },
 };
 
 static void check_name(size_t i, const char *name, enum ledger_mark mark)
 {
-    struct ledger_job job;
+    struct ledger_job job = { .id = (char *)(uintptr_t)good[i].id,
+                              .generation = good[i].generation };
     enum ledger_mark got;
-    AUTO_TEXT char *made = ledger_name(good[i].id, mark);
+    AUTO_TEXT char *made = ledger_name(&job, mark);
     assert_string_equal(made, name);
     assert_true(ledger_parse_name("5f1a", name, &job, &got));
     assert_string_equal(job.id, good[i].id);
+    assert_int_equal(job.generation, good[i].generation);
+    assert_true(!job.batch == !good[i].batch);
+    if (job.batch)
+        assert_string_equal(job.batch, good[i].batch);
     assert_int_equal(job.from, good[i].from);
     assert_int_equal(job.to, good[i].to);
     assert_int_equal(got, mark);
-    mem_free(job.id);
+    ledger_job_release(&job);
 }
 
 static void names_lead_back_to_jobs(void **state)
@@ -66,6 +81,15 @@ static void other_objects_are_no_jobs(void **state)
         "1-2/3.json",
         "x1-2.json",
         "1-2.json.json",
+        "replay/.json",
+        "replay/7.json",
+        "replay/7/.json",
+        "replay//a.json",
+        "replay/1/a.json",
+        "replay/x/a.json",
+        "replay/7/a/b.json",
+        "replay/7/a/.json",
+        "replay/7/a/2/3.json",
     };
     struct ledger_job job;
     enum ledger_mark mark;
