@@ -186,6 +186,13 @@ char *ledger_name(const struct ledger_job *job, enum ledger_mark mark)
     return name;
 }
 
+char *ledger_replay_folder(const struct settings *settings,
+                           const struct dataset_settings *dataset, int64_t generation)
+{
+    return mem_print("%s%s/_sluice/jobs/" REPLAY "%" PRId64 "/", settings->s3.prefix,
+                     dataset->as, generation);
+}
+
 static bool cut_suffix(char *text, const char *end)
 {
     size_t len = strlen(text), end_len = strlen(end);

@@ -74,5 +74,8 @@ char *ledger_name(const struct ledger_job *job, enum ledger_mark mark);
 bool ledger_parse_name(const char *dataset_id, const char *name, struct ledger_job *ret,
                        enum ledger_mark *ret_mark);
 void ledger_job_release(struct ledger_job *job);
+/* What the keys of all records of a replay begin with; mem_free. Pure. */
+char *ledger_replay_folder(const struct settings *settings,
+                           const struct dataset_settings *dataset, int64_t generation);
 
 #endif

@@ -5,6 +5,7 @@
  *
  *   0   all is as it should be        1   something is not, and each case has its line
  *   64  the command line is wrong     69  something could not be checked; nothing known is wrong
+ *   75  not now (purge)               77  the store does not allow it (purge)
  *   78  the configuration is wrong
  */
 #ifndef SLUICE_DAEMON_CTL_CTL_H
@@ -16,7 +17,9 @@
 #include "lib/aep/aep.h"
 #include "lib/s3/s3.h"
 
-#define CTL_DEEP 1u /* --deep: read the bytes, too */
+#define CTL_DEEP       1u /* --deep: read the bytes, too */
+#define CTL_GENERATION 2u /* --generation NUMBER */
+#define CTL_CONFIRM    4u /* --confirm WORD: yes, this one */
 
 /* What a command is given; all of it belongs to main. */
 struct ctl {
@@ -26,6 +29,7 @@ struct ctl {
     char **word; /* the arguments behind the command's name */
     size_t words;
     unsigned flags;
+    const char *generation, *confirm; /* as given; NULL if not */
     bool json;
 };
 
@@ -36,10 +40,15 @@ struct ctl_command {
     int (*run)(struct ctl *ctl);
     const char *help;
 };
-extern const struct ctl_command ctl_verify, ctl_audit;
+extern const struct ctl_command ctl_verify, ctl_audit, ctl_replay, ctl_purge;
 
 /* A sentence on standard error; returns `code`, so that `return ctl_refuse(…)` ends a command. */
 int ctl_refuse(const struct ctl *ctl, int code, const char *format, ...) PRINTF(3, 4);
+
+/* By its name in keys or by its id; NULL if it is not in the configuration. */
+const struct dataset_settings *ctl_dataset(const struct ctl *ctl, const char *name);
+/* The number of a replay; ERR_ARGUMENT with a sentence. */
+enum err ctl_generation(const char *text, int64_t *ret, struct fault *fault) MUST_CHECK;
 
 /* AEP and the store, connected as the daemon would be; see clients.c. */
 struct ctl_clients {

@@ -16,9 +16,11 @@
 
 #define CONFIG "/etc/sluiced/sluiced.yaml"
 
-static const struct ctl_command *const row[] = { &ctl_verify, &ctl_audit };
+static const struct ctl_command *const row[] = { &ctl_verify, &ctl_audit, &ctl_replay,
+                                                 &ctl_purge };
 
 static const struct ctl_command *find(const char *name);
+static void set_flag(struct ctl *ctl, int option);
 static bool fits(const struct ctl *ctl, const struct ctl_command *command);
 static int usage(FILE *to, int code);
 static int run(struct ctl *ctl, const struct ctl_command *command, const char *config);
@@ -26,9 +28,14 @@ static int run(struct ctl *ctl, const struct ctl_command *command, const char *c
 int main(int argc, char **argv)
 {
     static const struct option option[] = {
-        { "config", required_argument, NULL, 'c' }, { "json", no_argument, NULL, 'j' },
-        { "deep", no_argument, NULL, 'd' },         { "version", no_argument, NULL, 'V' },
-        { "help", no_argument, NULL, 'h' },         { 0 },
+        { "config", required_argument, NULL, 'c' },
+        { "json", no_argument, NULL, 'j' },
+        { "deep", no_argument, NULL, 'd' },
+        { "version", no_argument, NULL, 'V' },
+        { "generation", required_argument, NULL, 'g' },
+        { "confirm", required_argument, NULL, 'y' },
+        { "help", no_argument, NULL, 'h' },
+        { 0 },
     };
     struct ctl ctl = { 0 };
     const char *config = CONFIG;
@@ -37,8 +44,8 @@ int main(int argc, char **argv)
             config = optarg;
         else if (c == 'j')
             ctl.json = true;
-        else if (c == 'd')
-            ctl.flags |= CTL_DEEP;
+        else if (strchr("dgy", c))
+            set_flag(&ctl, c);
         else if (c == 'V')
             return puts("sluicectl " SLUICE_VERSION) < 0;
         else
@@ -61,6 +68,20 @@ static const struct ctl_command *find(const char *name)
         if (strcmp(row[i]->name, name) == 0)
             return row[i];
     return NULL;
+}
+
+/* Options of some commands only. */
+static void set_flag(struct ctl *ctl, int option)
+{
+    if (option == 'd') {
+        ctl->flags |= CTL_DEEP;
+    } else if (option == 'g') {
+        ctl->flags |= CTL_GENERATION;
+        ctl->generation = optarg;
+    } else {
+        ctl->flags |= CTL_CONFIRM;
+        ctl->confirm = optarg;
+    }
 }
 
 static bool fits(const struct ctl *ctl, const struct ctl_command *command)
