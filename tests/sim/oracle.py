@@ -25,7 +25,9 @@ from ground import World
 
 MANIFEST = re.compile(r"/_sluice/manifests/dt=\d{4}-\d\d-\d\d/[^/]+\.json$")
 PROBES = ("_sluice/probe", "_sluice/probe-checksum")  # the daemon's start-up probe leaves these
-RECORD = re.compile(r"/_sluice/(tail|jobs/\d+-\d+(\.\d+)?(\.done)?)\.json$")  # its ledger
+RECORD = re.compile(r"/_sluice/(tail|jobs/(\d+-\d+(\.\d+)?|replay/\d+/[^/]+(/\d+)?)(\.done)?)"
+                    r"\.json$")  # its ledger
+GENERATION = re.compile(r"/_generation=(\d+)/")  # the folder of a replay
 PLAIN = re.compile(r"[A-Za-z0-9._=-]")
 READERS = 8
 SHOWN = 5
@@ -34,7 +36,7 @@ CHECKS = {
     "manifests": "one for each readable batch, none for others",
     "form": "manifest: canonical, at its key, head agrees with the truth",
     "entries": "exactly the files of the batch",
-    "doubled": "no file and no object is named twice",
+    "doubled": "no file and no object is named twice, in any generation",
     "objects": "every object that is named exists, with its size",
     "crc32c": "checksum in the manifest is that of the source",
     "bytes": "every byte equals the source",
@@ -86,6 +88,7 @@ class Manifest:
     batch: object
     entries: list
     modified: object
+    generation: int = 1
 
 
 class Oracle:
@@ -130,11 +133,15 @@ class Oracle:
         if not look("manifests", batch, f"{key}: there is no batch {head['batch']}"):
             return None
         look("form", urls == sorted(urls), f"{key}: entries are not in order")
-        look("form", key == self.manifest_key(batch), f"{key}: not the key of {batch.id}")
+        generation = head.get("generation")
+        look("form", key == self.manifest_key(batch, generation),
+             f"{key}: not the key of {batch.id} in generation {generation}")
+        for url in urls:
+            look("form", generation_of(url) == generation, f"{key}: {url} is of another generation")
         for name, value in self.head_of(batch).items():
             look("form", head.get(name) in value,
                  f"{key}: {name} is {head.get(name)!r}, not {value[0]!r}")
-        return Manifest(key, batch, entries, self.objects[key][1])
+        return Manifest(key, batch, entries, self.objects[key][1], generation)
 
     def head_of(self, batch):
         """What the head of a manifest must say: member -> accepted values."""
@@ -143,16 +150,18 @@ class Oracle:
                 "dataset": [batch.dataset, self.names.get(batch.dataset)],
                 "created": [batch.created], "files": [len(sizes)], "bytes": [sum(sizes)]}
 
-    def manifest_key(self, batch):
+    def manifest_key(self, batch, generation=1):
         """Where the manifest of a batch has to be."""
+        folder = "" if generation == 1 else f"/_generation={generation}"
         day = datetime.datetime.fromtimestamp(batch.created / 1000, datetime.timezone.utc)
         name = self.names.get(batch.dataset, batch.dataset)
-        return (f"{self.prefix}{name}/_sluice/manifests/dt={day:%Y-%m-%d}/"
+        return (f"{self.prefix}{name}{folder}/_sluice/manifests/dt={day:%Y-%m-%d}/"
                 f"{encode_segment(batch.id)}.json")
 
     def count_manifests(self, manifests):
-        """One for each readable batch, none for others."""
-        found = collections.Counter(manifest.batch.id for manifest in manifests)
+        """One for each readable batch, none for others. A replay is right for what it has."""
+        found = collections.Counter(manifest.batch.id for manifest in manifests
+                                    if manifest.generation == 1)
         for batch in self.world.batches.values():
             want, have = self.expected[batch.id], found[batch.id]
             if want == "one" and batch.created < self.since:
@@ -235,6 +244,12 @@ def identity(entry):
     """Which file of the source an entry means."""
     info = entry.get("sluice", {})
     return info.get("file_id"), info.get("name")
+
+
+def generation_of(key):
+    """The generation in whose folder a key lies."""
+    match = GENERATION.search(key)
+    return int(match[1]) if match else 1
 
 
 def source_rows(batch):
