@@ -338,23 +338,22 @@ static int compare_jobs(const void *a, const void *b)
  * The first record of an id decides. Earlier generations of the same order ended, or were given
  * up when it was ordered once more.
  */
-static void keep_open(struct ledger_op *op)
+size_t ledger_keep_open(struct ledger_job *job, size_t jobs)
 {
     size_t kept = 0;
     AUTO_TEXT char *last = NULL;
-    if (op->jobs)
-        qsort(op->job, op->jobs, sizeof *op->job, compare_jobs);
-    for (size_t i = 0; i < op->jobs; i++) {
-        struct ledger_job *job = &op->job[i];
-        bool first = !last || strcmp(job->id, last) != 0;
+    if (jobs)
+        qsort(job, jobs, sizeof *job, compare_jobs);
+    for (size_t i = 0; i < jobs; i++) {
+        bool first = !last || strcmp(job[i].id, last) != 0;
         if (first)
-            mem_set_text(&last, job->id);
-        if (first && !job->done)
-            op->job[kept++] = *job;
+            mem_set_text(&last, job[i].id);
+        if (first && !job[i].done)
+            job[kept++] = job[i];
         else
-            ledger_job_release(job);
+            ledger_job_release(&job[i]);
     }
-    op->jobs = kept;
+    return kept;
 }
 
 static void on_page(struct s3_call *call)
@@ -367,6 +366,6 @@ static void on_page(struct s3_call *call)
         call_s3(op, S3_LIST, on_page);
         return;
     }
-    keep_open(op);
+    op->jobs = ledger_keep_open(op->job, op->jobs);
     finish(op, &call->fault);
 }

@@ -29,7 +29,7 @@ struct ledger_job {
     int64_t from, to;
     char *batch;        /* replay of one batch, without a range; or NULL */
     int64_t ordered_ms; /* by the store: when it was written down */
-    bool done;          /* private */
+    bool done;          /* recorded as such; private */
 };
 
 /*
@@ -74,6 +74,8 @@ char *ledger_name(const struct ledger_job *job, enum ledger_mark mark);
 bool ledger_parse_name(const char *dataset_id, const char *name, struct ledger_job *ret,
                        enum ledger_mark *ret_mark);
 void ledger_job_release(struct ledger_job *job);
+/* Of all records those of open jobs, in front; the others are released. Pure. */
+size_t ledger_keep_open(struct ledger_job *job, size_t jobs);
 /* What the keys of all records of a replay begin with; mem_free. Pure. */
 char *ledger_replay_folder(const struct settings *settings,
                            const struct dataset_settings *dataset, int64_t generation);

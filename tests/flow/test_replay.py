@@ -124,6 +124,11 @@ def test_what_cannot_be_replayed(first, redis, bucket):
     assert status == 64 and "this is a time" in text
     assert ctl(daemon, "replay", "other", "B")[0] == 64
     assert not bucket.objects(folder(generation))
+    status, text = ctl(daemon, "purge", "ds1", generation, "--confirm", generation)
+    assert status == 75 and "still open" in text
+    redis.command("FCALL", "sluice_cancel", 1, "sluice:", job)
+    status, text = ctl(daemon, "purge", "ds1", generation, "--confirm", generation)
+    assert status == 75 and "cancelled just now" in text
 
 
 def test_kill_in_the_middle_of_a_replay(first, redis, bucket, sim, judge):
@@ -198,6 +203,11 @@ def test_purge_removes_one_generation(first, redis, bucket, judge):
     judge()
     assert report(daemon, "verify", "ds1")[0] == 0
     assert report(daemon, "verify", "ds1", "--generation", kept)[0] == 0
+    daemon.stop()
+    redis.stop()
+    status, text = ctl(daemon, "purge", "ds1", kept, "--confirm", kept)
+    assert status == 69 and "redis.url" in text
+    assert bucket.objects(folder(kept)), "who cannot ask must not delete"
 
 
 @pytest.mark.parametrize("mode", ["commit", "sequential"])

@@ -97,11 +97,56 @@ static void other_objects_are_no_jobs(void **state)
         assert_false(ledger_parse_name("5f1a", bad[i], &job, &mark));
 }
 
+/* Names as they are listed, and the jobs that are left to do. */
+static void only_open_jobs_are_kept(void **state)
+{
+    (void)state;
+    static const char *const name[] = {
+        "1-2.done.json",
+        "1-2.json",
+        "3-4.json",
+        "1-2.2.json",
+        "replay/7/B.json",
+        "replay/9/B.json",
+        "replay/8/B.done.json",
+        "replay/8/B.json",
+        "replay/5/C.json",
+        "replay/6/C.done.json",
+        "replay/6/C.json",
+        "replay/6/C/2.json",
+        "replay/4/1-2.done.json",
+        "replay/4/3-4.json",
+    };
+    static const struct {
+        const char *id;
+        int64_t generation;
+    } open[] = {
+        { "j/5f1a/1-2/2", 1 },    { "j/5f1a/3-4", 1 },        { "j/5f1a/replay/3-4", 4 },
+        { "j/5f1a/replay/B", 9 }, { "j/5f1a/replay/C/2", 6 },
+    };
+    struct ledger_job job[sizeof name / sizeof *name];
+    size_t jobs = 0;
+    for (; jobs < sizeof name / sizeof *name; jobs++) {
+        enum ledger_mark mark;
+        assert_true(ledger_parse_name("5f1a", name[jobs], &job[jobs], &mark));
+        job[jobs].done = mark == LEDGER_DONE;
+    }
+    jobs = ledger_keep_open(job, jobs);
+    assert_int_equal(jobs, sizeof open / sizeof *open);
+    for (size_t i = 0; i < jobs; i++) {
+        assert_string_equal(job[i].id, open[i].id);
+        assert_int_equal(job[i].generation, open[i].generation);
+        ledger_job_release(&job[i]);
+    }
+    assert_int_equal(ledger_keep_open(NULL, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_lead_back_to_jobs),
         cmocka_unit_test(other_objects_are_no_jobs),
+        cmocka_unit_test(only_open_jobs_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
