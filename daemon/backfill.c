@@ -6,7 +6,10 @@
  *
  *   job     [from, to)  ──fan──▶ windows of queue.window each       cursor: start of the next one
  *           noted in the ledger before its first fan, and as done when all below it is
+ *           of one batch: looked up in Catalog ──fan──▶ that batch
  *   window  [from, to)  ──walk, fan──▶ batches                      cursor: "<created>/<page>"
+ *
+ * A replay is a job with a generation: all below it has ids of that generation, and so do keys.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,15 +24,26 @@
 
 #define WINDOWS_PER_FAN 50
 
+/* What the ids below a task begin with, behind their kind. */
+static char *scope_of(const struct queue_task *lease, int64_t generation)
+{
+    return generation > 1 ? mem_print("%s/%" PRId64, lease->dataset, generation)
+                          : mem_copy_text(lease->dataset);
+}
+
 /* ---- job */
 
 struct job {
     struct task task;
     const struct dataset_settings *dataset;
     int64_t from, to, at;
+    int64_t generation;
+    char *scope; /* of the ids below it: the dataset, or <dataset>/<generation> */
     char offset[24];
-    bool noting; /* the ledger's answer is awaited */
+    bool noting;  /* the ledger's answer is awaited */
+    bool looking; /* Catalog's */
     struct ledger_op note;
+    struct catalog_list look; /* a replay of one batch */
     struct queue_op fan;
     struct deferred step;
 };
@@ -38,6 +52,9 @@ static void begin_job(struct deferred *work);
 static void on_noted(struct ledger_op *op);
 static void step_job(struct deferred *work);
 static void on_windows(struct queue_op *op);
+static void start_look(struct deferred *work);
+static void on_look(struct catalog_list *look);
+static void on_batch_queued(struct queue_op *op);
 
 static struct task *job_start(struct core *core, struct queue_task *lease)
 {
@@ -46,6 +63,8 @@ static struct task *job_start(struct core *core, struct queue_task *lease)
     job->dataset = settings_dataset(core->settings, lease->dataset);
     job->from = queue_task_int(lease, "from", 0);
     job->to = queue_task_int(lease, "to", 0);
+    job->generation = queue_task_int(lease, "generation", 1);
+    job->scope = scope_of(lease, job->generation);
     snprintf(job->offset, sizeof job->offset, "%s", lease->offset);
     int64_t reached = strtoll(lease->offset, NULL, 10);
     job->at = reached > job->from ? reached : job->from;
@@ -62,6 +81,8 @@ static void job_free(struct task *task)
     queue_cancel(&job->fan);
     queue_op_release(&job->fan);
     ledger_op_release(&job->note);
+    catalog_release(&job->look);
+    mem_free(job->scope);
     task_release(task);
     mem_free(job);
 }
@@ -71,6 +92,8 @@ static void job_cancel(struct task *task)
     struct job *job = container_of(task, struct job, task);
     if (job->noting)
         ledger_cancel(&job->note);
+    if (job->looking)
+        catalog_cancel(&job->look);
     /* else a fan answers soon, and the end follows */
 }
 
@@ -107,7 +130,8 @@ static void begin_job(struct deferred *work)
         return;
     }
     job->noting = true;
-    ledger_job(job->task.core->ledger, &job->note, job->dataset, lease->id,
+    ledger_job(job->task.core->ledger, &job->note, job->dataset,
+               &(struct ledger_job){ .id = lease->id, .generation = job->generation },
                is_done(job) ? LEDGER_DONE : LEDGER_ORDERED);
 }
 
@@ -123,9 +147,17 @@ static void on_noted(struct ledger_op *op)
     } else if (job->task.cancelled) {
         task_stop(&job->task);
     } else {
-        job->step.run = step_job;
+        bool single = queue_task_get(job->task.lease, "batch");
+        job->step.run = single ? start_look : step_job;
         loop_defer(job->task.core->loop, &job->step);
     }
+}
+
+/* Names of windows: both ends, because one of another size must not pass for one that is known. */
+static char *window_id(const struct job *job, int64_t end)
+{
+    const char *above = job->generation > 1 ? job->scope : job->task.lease->id + strlen("j/");
+    return mem_print("w/%s/%" PRId64 "-%" PRId64, above, job->at, end);
 }
 
 static void step_job(struct deferred *work)
@@ -139,9 +171,7 @@ static void step_job(struct deferred *work)
     for (; count < WINDOWS_PER_FAN && job->at < job->to; count++) {
         int64_t end = job->at + core->settings->queue.window_ms;
         end = end < job->to ? end : job->to;
-        /* Both ends: a window of another size must not pass for one that is known. */
-        text[count][0] = mem_print("w/%s/%" PRId64 "-%" PRId64,
-                                   job->task.lease->id + strlen("j/"), job->at, end);
+        text[count][0] = window_id(job, end);
         text[count][1] = mem_print("%" PRId64, job->at);
         text[count][2] = mem_print("%" PRId64, end);
         field[count][0] = (struct queue_field){ "from", text[count][1] };
@@ -179,6 +209,68 @@ static void on_windows(struct queue_op *op)
     } else {
         loop_defer(job->task.core->loop, &job->step);
     }
+}
+
+/* ---- job of one batch */
+
+static void start_look(struct deferred *work)
+{
+    struct job *job = container_of(work, struct job, step);
+    job->looking = true;
+    job->look = (struct catalog_list){ .dataset = job->dataset->id,
+                                       .batch = queue_task_get(job->task.lease, "batch"),
+                                       .done = on_look };
+    catalog_start(job->task.core->aep, &job->look);
+}
+
+static void refuse_batch(struct job *job)
+{
+    struct fault fault = { 0 };
+    fault_set(&fault, ERR_NOT_FOUND,
+              "Catalog has no batch %s of dataset %s: expired there, or of another dataset or "
+              "sandbox; cancel this job, or retry it when the batch is there",
+              job->look.batch, job->dataset->id);
+    task_give_up(&job->task, &fault);
+}
+
+static void on_look(struct catalog_list *look)
+{
+    struct job *job = container_of(look, struct job, look);
+    struct discovered found = { 0 };
+    job->looking = false;
+    if (job->task.cancelled) {
+        task_stop(&job->task);
+        return;
+    }
+    if (look->fault.code && look->fault.code != ERR_NOT_FOUND) {
+        task_fail(&job->task, &look->fault);
+        return;
+    }
+    if (!look->fault.code)
+        discover_children(look->batches, look->count, job->scope, job->task.lease->lane,
+                          &found);
+    if (found.count == 0) {
+        discover_free(&found);
+        refuse_batch(job);
+        return;
+    }
+    job->task.core->metrics.batches_discovered++;
+    job->fan.done = on_batch_queued;
+    queue_op_release(&job->fan);
+    queue_fan(job->task.core->queue, &job->fan, job->task.lease, job->offset, "1", true,
+              found.child, found.count);
+    discover_free(&found);
+}
+
+static void on_batch_queued(struct queue_op *op)
+{
+    struct job *job = container_of(op, struct job, fan);
+    if (op->fault.code) {
+        task_fail(&job->task, &op->fault);
+        return;
+    }
+    job->task.progress(job->task.core);
+    task_sealed(&job->task);
 }
 
 /* ---- window */
@@ -260,9 +352,10 @@ static void fan_window(struct window *window, int64_t at, const struct discovere
 static void on_page(struct walk *walk)
 {
     struct window *window = container_of(walk, struct window, walk);
+    const struct queue_task *lease = window->task.lease;
     struct discovered found;
-    discover_children(walk->batches, walk->count, walk->dataset, window->task.lease->lane,
-                      &found);
+    AUTO_TEXT char *scope = scope_of(lease, queue_id_generation(lease->id));
+    discover_children(walk->batches, walk->count, scope, lease->lane, &found);
     window->task.core->metrics.batches_discovered += (int64_t)found.count;
     fan_window(window, walk->batches[walk->count - 1].created, &found);
     discover_free(&found);

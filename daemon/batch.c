@@ -326,7 +326,7 @@ static char *file_task_id(const struct batch *batch, const struct access_file *f
     buf_print(&text, "%s\n%s", file->id, file->name);
     digest_sha256(text.data, text.len, digest);
     encode_hex(digest, 12, hex);
-    return mem_print("f/%s/%s/%s", batch->dataset->id, batch->id, hex);
+    return mem_print("f/%s/%s", batch->task.lease->id + strlen("b/"), hex);
 }
 
 static void fan_files(struct batch *batch, size_t count, bool sealed)

@@ -58,7 +58,8 @@ char *commit_key(const struct core *core, const struct dataset_settings *dataset
                                     .dataset = dataset->as,
                                     .dataset_id = dataset->id,
                                     .batch = batch_id(lease),
-                                    .created = { lease->order } },
+                                    .created = { lease->order },
+                                    .generation = queue_id_generation(lease->id) },
               &key);
     return buf_take(&key);
 }
@@ -179,7 +180,8 @@ static void on_rows(struct queue_op *op)
     struct manifest_head head = { .batch = batch_id(commit->task.lease),
                                   .dataset = commit->dataset->id,
                                   .sandbox = commit->task.core->settings->aep.sandbox,
-                                  .created = commit->task.lease->order };
+                                  .created = commit->task.lease->order,
+                                  .generation = queue_id_generation(commit->task.lease->id) };
     commit->files = op->rows;
     enum err err = manifest_build(&head, text, op->rows, &commit->manifest, &commit->bytes);
     mem_free(text);

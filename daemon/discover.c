@@ -12,7 +12,7 @@ static char *keep(struct discovered *found, char *text)
     return text;
 }
 
-void discover_children(const struct batch_info *batch, size_t count, const char *dataset,
+void discover_children(const struct batch_info *batch, size_t count, const char *scope,
                        enum queue_lane lane, struct discovered *ret)
 {
     *ret = (struct discovered){ 0 };
@@ -33,7 +33,7 @@ void discover_children(const struct batch_info *batch, size_t count, const char 
             (struct queue_field){ "updated_aep", keep(ret, mem_print("%" PRId64, b->updated)) };
         ret->child[ret->count++] = (struct queue_child){
             .kind = QUEUE_BATCH,
-            .id = keep(ret, mem_print("b/%s/%s", dataset, b->id)),
+            .id = keep(ret, mem_print("b/%s/%s", scope, b->id)),
             .lane = lane,
             .order = b->created,
             .field = field,

@@ -6,7 +6,10 @@
 #include "daemon/core.h"
 #include "lib/aep/catalog.h"
 
-/* Children for queue_fan; free with discover_free. Batches of other datasets are left out. */
+/*
+ * Children for queue_fan; free with discover_free. Batches of other datasets are left out.
+ * `scope`: the dataset, or <dataset>/<generation> for a replay.
+ */
 struct discovered {
     struct queue_child *child;
     size_t count;
@@ -14,7 +17,7 @@ struct discovered {
     struct queue_field *field;
     size_t texts;
 };
-void discover_children(const struct batch_info *batch, size_t count, const char *dataset,
+void discover_children(const struct batch_info *batch, size_t count, const char *scope,
                        enum queue_lane lane, struct discovered *ret);
 void discover_free(struct discovered *discovered);
 

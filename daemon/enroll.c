@@ -312,16 +312,28 @@ static enum step after_known(struct enroll *enroll)
 /* `origin`: who orders it, if no operator does. */
 static void order_job(struct enroll *enroll, const struct ledger_job *job, const char *origin)
 {
-    char from[24], to[24];
+    char from[24], to[24], generation[24];
+    size_t fields = 0;
+    struct queue_field field[4];
     snprintf(from, sizeof from, "%" PRId64, job->from);
     snprintf(to, sizeof to, "%" PRId64, job->to);
-    struct queue_field field[] = { { "from", from }, { "to", to }, { "origin", origin } };
+    snprintf(generation, sizeof generation, "%" PRId64, job->generation);
+    if (job->batch) {
+        field[fields++] = (struct queue_field){ "batch", job->batch };
+    } else {
+        field[fields++] = (struct queue_field){ "from", from };
+        field[fields++] = (struct queue_field){ "to", to };
+    }
+    if (job->generation > 1)
+        field[fields++] = (struct queue_field){ "generation", generation };
+    if (origin)
+        field[fields++] = (struct queue_field){ "origin", origin };
     struct queue_child child = { .kind = QUEUE_JOB,
                                  .id = job->id,
                                  .lane = QUEUE_BACKFILL,
                                  .order = job->from,
                                  .field = field,
-                                 .fields = origin ? 3 : 2 };
+                                 .fields = fields };
     queue_submit(enroll->core->queue, &enroll->op, &child, dataset_of(enroll)->id, "");
 }
 

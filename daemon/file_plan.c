@@ -31,7 +31,8 @@ static void make_key(const struct core *core, const struct dataset_settings *dat
                                     .batch = slash ? slash + 1 : "",
                                     .file_id = plan->file_id,
                                     .name = plan->name,
-                                    .created = { task->order } },
+                                    .created = { task->order },
+                                    .generation = queue_id_generation(task->id) },
               &key);
     plan->key = buf_take(&key);
 }

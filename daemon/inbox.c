@@ -17,29 +17,35 @@ struct inbox {
     struct queue_op op;
 };
 
-/* Each verb with its arguments in order; a trailing '?' marks optional ones. */
+/*
+ * Each verb with its arguments in order; a trailing '?' marks optional ones. Of rows with the same
+ * verb the first that fits is meant.
+ */
 static const struct {
     const char *verb, *argument[INBOX_WORDS];
 } row[] = {
     { "backfill", { "dataset", "from", "to", "again?" } },
+    { "replay", { "dataset", "batch" } },
+    { "replay", { "dataset", "from", "to" } },
     { "retry", { "id" } },
     { "skip", { "id", "reason" } },
     { "cancel", { "id" } },
     { "pause", { "dataset", "on" } },
 };
-#define ROWS (sizeof row / sizeof *row)
+#define ROWS  (sizeof row / sizeof *row)
+#define VERBS "backfill replay retry skip cancel pause"
 
 static void on_peeked(struct queue_op *op);
 static void on_answered(struct queue_op *op);
 
 /* ---- parsing */
 
-static int find_verb(const char *verb)
+/* The next row of a verb from `at` on; ROWS if there is none. */
+static size_t find_verb(const char *verb, size_t at)
 {
-    for (size_t i = 0; i < ROWS; i++)
-        if (strcmp(row[i].verb, verb) == 0)
-            return (int)i;
-    return -1;
+    while (at < ROWS && strcmp(row[at].verb, verb) != 0)
+        at++;
+    return at;
 }
 
 static bool optional(const char *argument)
@@ -49,17 +55,21 @@ static bool optional(const char *argument)
 
 static enum err check_words(const char *const *word, size_t words, struct fault *fault)
 {
-    int verb = words ? find_verb(word[0]) : -1;
-    if (verb < 0)
-        return fault_set(fault, ERR_ARGUMENT,
-                         "unknown command; known: backfill retry skip cancel pause");
-    size_t least = 0, most = 0, given = words - 1;
-    for (; most < INBOX_WORDS && row[verb].argument[most]; most++)
-        least += !optional(row[verb].argument[most]);
-    if (given < least || given > most)
-        return fault_set(fault, ERR_ARGUMENT, "%s takes %zu to %zu arguments, got %zu", word[0],
-                         least, most, given);
-    return OK;
+    size_t least = INBOX_WORDS, most = 0, given = words ? words - 1 : 0;
+    size_t at = words ? find_verb(word[0], 0) : ROWS;
+    if (at == ROWS)
+        return fault_set(fault, ERR_ARGUMENT, "unknown command; known: " VERBS);
+    for (; at < ROWS; at = find_verb(word[0], at + 1)) {
+        size_t low = 0, high = 0;
+        for (; high < INBOX_WORDS && row[at].argument[high]; high++)
+            low += !optional(row[at].argument[high]);
+        if (given >= low && given <= high)
+            return OK;
+        least = low < least ? low : least;
+        most = high > most ? high : most;
+    }
+    return fault_set(fault, ERR_ARGUMENT, "%s takes %zu to %zu arguments, got %zu", word[0],
+                     least, most, given);
 }
 
 static enum err parse_words(const char *raw, size_t len, struct buf *storage,
@@ -88,7 +98,7 @@ static const char *member(const struct json_t *object, const char *argument)
     return json_member_text(object, name);
 }
 
-static bool known_member(int verb, const char *name)
+static bool known_member(size_t verb, const char *name)
 {
     if (strcmp(name, "op") == 0)
         return true;
@@ -99,6 +109,28 @@ static bool known_member(int verb, const char *name)
     return false;
 }
 
+/* A member that the row does not know; NULL if it knows all. */
+static const char *strange_member(size_t verb, const struct json_t *object)
+{
+    for (struct json_iter it = json_iter(object); json_iter_next(&it);)
+        if (!known_member(verb, it.name))
+            return it.name;
+    return NULL;
+}
+
+/* The row that knows all members, else the last one of the verb; ROWS: there is no such verb. */
+static size_t row_of_object(const struct json_t *object)
+{
+    const char *op = json_member_text(object, "op");
+    size_t found = ROWS;
+    for (size_t at = op ? find_verb(op, 0) : ROWS; at < ROWS; at = find_verb(op, at + 1)) {
+        found = at;
+        if (!strange_member(at, object))
+            break;
+    }
+    return found;
+}
+
 static enum err parse_object(const char *raw, size_t len, struct buf *storage,
                              const char *word[INBOX_WORDS], size_t *ret_words,
                              struct fault *fault)
@@ -107,14 +139,12 @@ static enum err parse_object(const char *raw, size_t len, struct buf *storage,
     enum err err = json_parse(raw, len, INBOX_MAX, &object, fault);
     if (err)
         return fault_set(fault, ERR_ARGUMENT, "not JSON that can be read");
-    const char *op = json_member_text(object, "op");
-    int verb = op ? find_verb(op) : -1;
-    if (verb < 0)
-        return fault_set(fault, ERR_ARGUMENT,
-                         "\"op\" must be one of backfill retry skip cancel pause");
-    for (struct json_iter it = json_iter(object); json_iter_next(&it);)
-        if (!known_member(verb, it.name))
-            return fault_set(fault, ERR_ARGUMENT, "unknown member \"%.40s\"", it.name);
+    size_t verb = row_of_object(object);
+    if (verb == ROWS)
+        return fault_set(fault, ERR_ARGUMENT, "\"op\" must be one of " VERBS);
+    const char *op = row[verb].verb, *strange = strange_member(verb, object);
+    if (strange)
+        return fault_set(fault, ERR_ARGUMENT, "unknown member \"%.40s\"", strange);
     buf_init(storage, INBOX_MAX * 2);
     size_t words = 0, at[INBOX_WORDS];
     at[words++] = 0;

@@ -18,6 +18,7 @@
 
 #define BODY_MAX 4096
 #define TURN_MAX 1000000 /* "again", and again */
+#define REPLAY   "replay/"
 
 static const char *const suffix[] = {
     [LEDGER_ORDERED] = ".json", [LEDGER_DONE] = ".done.json"
@@ -55,7 +56,7 @@ void ledger_cancel(struct ledger_op *op)
 void ledger_op_release(struct ledger_op *op)
 {
     for (size_t i = 0; i < op->jobs; i++)
-        mem_free(op->job[i].id);
+        ledger_job_release(&op->job[i]);
     mem_free(op->job);
     mem_free(op->key);
     mem_free(op->token);
@@ -164,14 +165,32 @@ static void on_anchor_put(struct s3_call *call)
 
 /* ---- jobs ---- */
 
-char *ledger_name(const char *job_id, enum ledger_mark mark)
+void ledger_job_release(struct ledger_job *job)
 {
-    const char *slash = strchr(job_id, '/'), *range = slash ? strchr(slash + 1, '/') : NULL;
-    char *name = mem_print("%s%s", range ? range + 1 : "", suffix[mark]);
+    mem_free(job->id);
+    mem_free(job->batch);
+    *job = (struct ledger_job){ 0 };
+}
+
+char *ledger_name(const struct ledger_job *job, enum ledger_mark mark)
+{
+    const char *slash = strchr(job->id, '/'), *range = slash ? strchr(slash + 1, '/') : NULL;
+    const char *text = range ? range + 1 : "";
+    if (job->generation > 1)
+        return mem_print("%s%" PRId64 "/%s%s", REPLAY, job->generation, text + strlen(REPLAY),
+                         suffix[mark]);
+    char *name = mem_print("%s%s", text, suffix[mark]);
     char *turn = strchr(name, '/');
     if (turn)
         *turn = '.';
     return name;
+}
+
+char *ledger_replay_folder(const struct settings *settings,
+                           const struct dataset_settings *dataset, int64_t generation)
+{
+    return mem_print("%s%s/_sluice/jobs/" REPLAY "%" PRId64 "/", settings->s3.prefix,
+                     dataset->as, generation);
 }
 
 static bool cut_suffix(char *text, const char *end)
@@ -192,38 +211,84 @@ static bool parse_ms(const char *text, int64_t *ret)
     return true;
 }
 
+/* "<from>-<to>"; cuts the text at the dash. */
+static bool parse_range(char *text, struct ledger_job *job)
+{
+    char *dash = strchr(text, '-');
+    if (!dash)
+        return false;
+    *dash = 0;
+    return parse_ms(text, &job->from) && parse_ms(dash + 1, &job->to) && job->from < job->to;
+}
+
+/* "<from>-<to>" or "<from>-<to>.<n>" */
+static bool parse_backfill(const char *dataset_id, char *name, struct ledger_job *job)
+{
+    uint64_t turn = 0;
+    char *dot = strchr(name, '.');
+    if (dot && parse_u64(dot + 1, TURN_MAX, &turn))
+        return false;
+    if (dot)
+        *dot = 0;
+    if (!parse_range(name, job))
+        return false;
+    job->generation = 1;
+    job->id =
+        mem_print(dot ? "j/%s/%" PRId64 "-%" PRId64 "/%" PRIu64 : "j/%s/%" PRId64 "-%" PRId64,
+                  dataset_id, job->from, job->to, turn);
+    return true;
+}
+
+/* "<generation>/<from>-<to>" or "<generation>/<batch>", each perhaps with "/<n>" */
+static bool parse_replay(const char *dataset_id, const char *name, struct ledger_job *job)
+{
+    AUTO_TEXT char *text = mem_copy_text(name);
+    uint64_t turn;
+    char *subject = strchr(text, '/');
+    if (!subject)
+        return false;
+    *subject++ = 0;
+    char *slash = strchr(subject, '/');
+    if (slash)
+        *slash = 0;
+    if (!parse_ms(text, &job->generation) || job->generation < 2 || !*subject ||
+        (slash && parse_u64(slash + 1, TURN_MAX, &turn)))
+        return false;
+    AUTO_TEXT char *range = mem_copy_text(subject);
+    if (!parse_range(range, job)) {
+        job->from = job->to = 0;
+        job->batch = mem_copy_text(subject);
+    }
+    job->id = mem_print("j/%s/" REPLAY "%s", dataset_id, strchr(name, '/') + 1);
+    return true;
+}
+
 bool ledger_parse_name(const char *dataset_id, const char *name, struct ledger_job *ret,
                        enum ledger_mark *ret_mark)
 {
-    AUTO_TEXT char *range = mem_copy_text(name);
+    AUTO_TEXT char *text = mem_copy_text(name);
     struct ledger_job job = { 0 };
-    uint64_t turn = 0;
-    bool done = cut_suffix(range, suffix[LEDGER_DONE]);
-    if (!done && !cut_suffix(range, suffix[LEDGER_ORDERED]))
+    bool done = cut_suffix(text, suffix[LEDGER_DONE]);
+    if (!done && !cut_suffix(text, suffix[LEDGER_ORDERED]))
         return false;
-    char *dash = strchr(range, '-'), *dot = strchr(range, '.');
-    if (!dash || (dot && parse_u64(dot + 1, TURN_MAX, &turn)))
+    bool replay = strncmp(text, REPLAY, strlen(REPLAY)) == 0;
+    bool good = replay ? parse_replay(dataset_id, text + strlen(REPLAY), &job)
+                       : parse_backfill(dataset_id, text, &job);
+    if (!good)
         return false;
-    *dash = 0;
-    if (dot)
-        *dot = 0;
-    if (!parse_ms(range, &job.from) || !parse_ms(dash + 1, &job.to) || job.from >= job.to)
-        return false;
-    job.id =
-        mem_print(dot ? "j/%s/%" PRId64 "-%" PRId64 "/%" PRIu64 : "j/%s/%" PRId64 "-%" PRId64,
-                  dataset_id, job.from, job.to, turn);
     *ret = job;
     *ret_mark = done ? LEDGER_DONE : LEDGER_ORDERED;
     return true;
 }
 
 void ledger_job(struct ledger *ledger, struct ledger_op *op,
-                const struct dataset_settings *dataset, const char *id, enum ledger_mark mark)
+                const struct dataset_settings *dataset, const struct ledger_job *job,
+                enum ledger_mark mark)
 {
-    AUTO_TEXT char *name = ledger_name(id, mark);
+    AUTO_TEXT char *name = ledger_name(job, mark);
     begin(ledger, op, dataset, "jobs/", name);
     write_member(&op->body, "{\"dataset\":", dataset->id);
-    write_member(&op->body, mark == LEDGER_DONE ? ",\"done\":" : ",\"job\":", id);
+    write_member(&op->body, mark == LEDGER_DONE ? ",\"done\":" : ",\"job\":", job->id);
     buf_add_text(&op->body, ",\"version\":1}\n");
     call_s3(op, S3_PUT, on_job_put);
 }
@@ -245,7 +310,6 @@ void ledger_open_jobs(struct ledger *ledger, struct ledger_op *op,
     call_s3(op, S3_LIST, on_page);
 }
 
-/* One that is done is kept as such until the list is complete: `to` 0 says it. */
 static void note_object(struct ledger_op *op, const struct s3_object *object)
 {
     const char *key = object->key;
@@ -255,38 +319,41 @@ static void note_object(struct ledger_op *op, const struct s3_object *object)
         !ledger_parse_name(op->dataset->id, key + strlen(op->key), &job, &mark))
         return;
     job.ordered_ms = object->modified_ms;
-    if (mark == LEDGER_DONE)
-        job.to = 0;
+    job.done = mark == LEDGER_DONE;
     op->job = mem_grow(op->job, op->jobs + 1, sizeof *op->job);
     op->job[op->jobs++] = job;
 }
 
-/* By id; of the same id what is done comes first: its `to` is 0. */
+/* By id, the last generation first; of one generation what is done comes first. */
 static int compare_jobs(const void *a, const void *b)
 {
     const struct ledger_job *left = a, *right = b;
     int order = strcmp(left->id, right->id);
-    return order ? order : (left->to > right->to) - (left->to < right->to);
+    if (!order)
+        order = (left->generation < right->generation) - (left->generation > right->generation);
+    return order ? order : right->done - left->done;
 }
 
-static void keep_open(struct ledger_op *op)
+/*
+ * The first record of an id decides. Earlier generations of the same order ended, or were given
+ * up when it was ordered once more.
+ */
+size_t ledger_keep_open(struct ledger_job *job, size_t jobs)
 {
     size_t kept = 0;
-    const char *done = "";
     AUTO_TEXT char *last = NULL;
-    if (op->jobs)
-        qsort(op->job, op->jobs, sizeof *op->job, compare_jobs);
-    for (size_t i = 0; i < op->jobs; i++) {
-        struct ledger_job *job = &op->job[i];
-        bool open = job->to > 0 && strcmp(job->id, done) != 0;
-        if (open) {
-            op->job[kept++] = *job;
-            continue;
-        }
-        mem_free(last);
-        done = last = job->id;
+    if (jobs)
+        qsort(job, jobs, sizeof *job, compare_jobs);
+    for (size_t i = 0; i < jobs; i++) {
+        bool first = !last || strcmp(job[i].id, last) != 0;
+        if (first)
+            mem_set_text(&last, job[i].id);
+        if (first && !job[i].done)
+            job[kept++] = job[i];
+        else
+            ledger_job_release(&job[i]);
     }
-    op->jobs = kept;
+    return kept;
 }
 
 static void on_page(struct s3_call *call)
@@ -299,6 +366,6 @@ static void on_page(struct s3_call *call)
         call_s3(op, S3_LIST, on_page);
         return;
     }
-    keep_open(op);
+    op->jobs = ledger_keep_open(op->job, op->jobs);
     finish(op, &call->fault);
 }

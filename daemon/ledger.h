@@ -7,7 +7,10 @@
  *   {prefix}{dataset}/_sluice/jobs/<from>-<to>.json      a job that an operator ordered
  *   {prefix}{dataset}/_sluice/jobs/<from>-<to>.done.json … is done
  *
- * A job ordered "again" is <from>-<to>.<n>. What these say is made durable before Redis is told.
+ *   {prefix}{dataset}/_sluice/jobs/replay/<generation>/<from>-<to>.json   a replay of a range,
+ *   {prefix}{dataset}/_sluice/jobs/replay/<generation>/<batch>.json       of one batch
+ *
+ * A job ordered "again" is <from>-<to>.<n>, a replay …/<n>.json. What these say is made durable before Redis is told.
  * Main thread, a client of its own: small and rare.
  */
 #ifndef SLUICE_DAEMON_LEDGER_H
@@ -21,9 +24,12 @@ struct ledger *ledger_new(struct s3 *s3, const struct settings *settings); /* bo
 void ledger_free(struct ledger *ledger);
 
 struct ledger_job {
-    char *id; /* of the task: "j/<dataset>/<from>-<to>" or "…/<n>" */
+    char *id; /* of the task: "j/<dataset>/<from>-<to>", "j/<dataset>/replay/…" or "…/<n>" */
+    int64_t generation; /* 1: no replay */
     int64_t from, to;
+    char *batch;        /* replay of one batch, without a range; or NULL */
     int64_t ordered_ms; /* by the store: when it was written down */
+    bool done;          /* recorded as such; private */
 };
 
 /*
@@ -50,21 +56,28 @@ void ledger_op_release(struct ledger_op *op); /* not while it is running */
 void ledger_anchor(struct ledger *ledger, struct ledger_op *op,
                    const struct dataset_settings *dataset, int64_t start_ms);
 
-/* Records an ordered job, or that it is done. Of one that is recorded already: no effect. */
+/* Records an ordered job (its id and generation), or that it is done. Recorded already: no effect. */
 enum ledger_mark { LEDGER_ORDERED, LEDGER_DONE };
 void ledger_job(struct ledger *ledger, struct ledger_op *op,
-                const struct dataset_settings *dataset, const char *id, enum ledger_mark mark);
+                const struct dataset_settings *dataset, const struct ledger_job *job,
+                enum ledger_mark mark);
 
-/* The jobs that are recorded as ordered and not as done. */
+/* The jobs that are recorded as ordered and not as done; of replays with one id the last. */
 void ledger_open_jobs(struct ledger *ledger, struct ledger_op *op,
                       const struct dataset_settings *dataset);
 
 /*
- * The name under jobs/ that records a job; and the job, with an id of its own, that a name
- * records, false if it records none. Pure.
+ * The name under jobs/ that records a job; and the job that a name records, with texts of its own
+ * for ledger_job_release, false if it records none. Pure.
  */
-char *ledger_name(const char *job_id, enum ledger_mark mark);
+char *ledger_name(const struct ledger_job *job, enum ledger_mark mark);
 bool ledger_parse_name(const char *dataset_id, const char *name, struct ledger_job *ret,
                        enum ledger_mark *ret_mark);
+void ledger_job_release(struct ledger_job *job);
+/* Of all records those of open jobs, in front; the others are released. Pure. */
+size_t ledger_keep_open(struct ledger_job *job, size_t jobs);
+/* What the keys of all records of a replay begin with; mem_free. Pure. */
+char *ledger_replay_folder(const struct settings *settings,
+                           const struct dataset_settings *dataset, int64_t generation);
 
 #endif

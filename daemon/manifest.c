@@ -66,7 +66,8 @@ enum err manifest_build(const struct manifest_head *head, const char **row, size
     buf_print(out, ",\"bytes\":%" PRId64 ",\"created\":%" PRId64 ",\"dataset\":", bytes,
               head->created);
     write_text(out, head->dataset);
-    buf_print(out, ",\"files\":%zu,\"generation\":1,\"sandbox\":", rows);
+    buf_print(out, ",\"files\":%zu,\"generation\":%" PRId64 ",\"sandbox\":", rows,
+              head->generation > 1 ? head->generation : 1);
     write_text(out, head->sandbox);
     buf_print(out, ",\"version\":%d}}\n", MANIFEST_VERSION);
     *ret_bytes = bytes;

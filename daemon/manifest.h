@@ -22,6 +22,7 @@ void manifest_row(const struct manifest_file *file, struct buf *out);
 struct manifest_head {
     const char *batch, *dataset, *sandbox;
     int64_t created;
+    int64_t generation; /* up to 1: the ordinary extraction */
 };
 
 /*

@@ -126,6 +126,8 @@ static const struct conf_row row[] = {
 { "datasets[].poll", CONF_DURATION, SET(poll_ms), "30s", 100, DAY, NULL, 0,
   "how often new batches are looked for" },
 { "datasets[].key", CONF_TEXT, SET(key), DEFAULT_KEY, 1, 400, NULL, 0, "key template of data objects" },
+{ "datasets[].on_revoke", CONF_CHOICE, SET(on_revoke), "keep", 0, 0, "keep|delete", 0,
+  "data objects of a batch that AEP revoked; its manifest stays in any case" },
 };
 /* clang-format on */
 
@@ -143,15 +145,24 @@ static void complain(struct buf *errors, const char *file, const char *key, cons
     buf_print(errors, "%s: error: %s: %s\n", file, key, text);
 }
 
+static void check_prefix(const char *prefix, const char *file, struct buf *errors)
+{
+    size_t len = strlen(prefix);
+    if (len && (prefix[0] == '/' || prefix[len - 1] != '/'))
+        complain(errors, file, "s3.prefix", "must not start with / and must end with /");
+    if (key_generation(prefix) != KEY_GENERATION_1)
+        complain(errors, file, "s3.prefix",
+                 "must not contain _generation=, the folders of replays are named so");
+}
+
 enum err settings_load(const char *file, struct settings *settings, struct buf *errors)
 {
     enum err err = conf_load(&table, file, settings, errors);
     if (err)
         return err;
-    size_t before = errors->len, n = settings->s3.prefix ? strlen(settings->s3.prefix) : 0;
+    size_t before = errors->len;
     struct fault fault = { 0 };
-    if (n && (settings->s3.prefix[0] == '/' || settings->s3.prefix[n - 1] != '/'))
-        complain(errors, file, "s3.prefix", "must not start with / and must end with /");
+    check_prefix(settings->s3.prefix ? settings->s3.prefix : "", file, errors);
     if (key_check(settings->s3.manifest, false, &fault))
         complain(errors, file, "s3.manifest", fault.text);
     if (settings->transfer.part_bytes * 2 > settings->transfer.memory_bytes)

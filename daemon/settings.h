@@ -9,6 +9,7 @@
 #include "lib/base/buf.h"
 
 enum dataset_order { ORDER_CONCURRENT, ORDER_COMMIT, ORDER_SEQUENTIAL };
+enum on_revoke { REVOKE_KEEP, REVOKE_DELETE };
 
 struct dataset_settings {
     char *id;         /* AEP's id */
@@ -16,7 +17,8 @@ struct dataset_settings {
     int64_t start_ms; /* tail from here; -1 = from the first start of the daemon on */
     int order;        /* enum dataset_order */
     int64_t poll_ms;
-    char *key; /* template of data objects */
+    char *key;     /* template of data objects */
+    int on_revoke; /* enum on_revoke */
 };
 
 struct settings {

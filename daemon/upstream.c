@@ -72,7 +72,9 @@ unsigned upstream_needs(const struct queue_task *task)
         return strcmp(task->phase, "fin") == 0 ? s3 : UPSTREAM_FILES;
     case QUEUE_FILE:
         return UPSTREAM_FILES;
-    case QUEUE_JOB:
+    case QUEUE_JOB: /* one batch is looked up, a range is only cut */
+        return queue_task_get(task, "batch") && strcmp(task->phase, "fan") == 0 ? ims | catalog
+                                                                                : 0;
     case QUEUE_KINDS:
         break;
     }

@@ -71,22 +71,6 @@ void key_set_release(struct key_set *set)
 
 /* ---- templates */
 
-/* Length of what is the same for all keys of the dataset. */
-static size_t head_len(const char *template)
-{
-    static const char *const fixed[] = { "{prefix}", "{dataset}", "{dataset_id}" };
-    size_t len = 0;
-    for (;;) {
-        size_t i = 0;
-        len += strcspn(template + len, "{");
-        while (i < 3 && strncmp(template + len, fixed[i], strlen(fixed[i])) != 0)
-            i++;
-        if (i == 3)
-            return len;
-        len += strlen(fixed[i]);
-    }
-}
-
 /* What a conversion of the format says about the day. */
 static unsigned day_part(char conversion)
 {
@@ -108,7 +92,7 @@ static unsigned day_part(char conversion)
 
 bool verify_by_day(const char *template)
 {
-    const char *at = template + head_len(template);
+    const char *at = template + key_head_len(template);
     unsigned said = 0;
     if (strncmp(at, CREATED, strlen(CREATED)) != 0)
         return false;
@@ -120,7 +104,7 @@ bool verify_by_day(const char *template)
 
 bool verify_own_folder(const char *template)
 {
-    AUTO_TEXT char *head = mem_copy_bytes(template, head_len(template));
+    AUTO_TEXT char *head = mem_copy_bytes(template, key_head_len(template));
     return strstr(head, "{dataset}/") || strstr(head, "{dataset_id}/");
 }
 
@@ -139,7 +123,7 @@ void verify_prefixes(const char *template, const struct key_values *values,
                      enum verify_width width, int64_t from, int64_t to,
                      struct verify_prefixes *ret)
 {
-    size_t len = head_len(template);
+    size_t len = key_head_len(template);
     *ret = (struct verify_prefixes){ 0 };
     if (width == VERIFY_DAYS) { /* {created:…} and the literal behind it */
         len += strcspn(template + len, "}") + 1;

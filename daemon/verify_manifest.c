@@ -51,7 +51,7 @@ static enum err read_members(struct verify_manifest *manifest, const char *bucke
 {
     const struct json_t *head = json_member(manifest->json, "sluice");
     const struct json_t *entries = json_member(manifest->json, "entries");
-    uint64_t created;
+    uint64_t created, generation;
     manifest->batch = json_member_text(head, "batch");
     manifest->dataset = json_member_text(head, "dataset");
     manifest->sandbox = json_member_text(head, "sandbox");
@@ -59,9 +59,12 @@ static enum err read_members(struct verify_manifest *manifest, const char *bucke
         return lacks(fault, "batch, dataset or sandbox");
     if (json_member_u64(head, "created", INT64_MAX, &created))
         return lacks(fault, "created");
+    if (json_member_u64(head, "generation", INT64_MAX, &generation) || generation == 0)
+        return lacks(fault, "generation");
     if (!json_is_array(entries))
         return lacks(fault, "entries");
     manifest->created = (int64_t)created;
+    manifest->generation = (int64_t)generation;
     manifest->entries = json_count(entries);
     manifest->entry = mem_alloc_array(manifest->entries, sizeof *manifest->entry);
     for (size_t i = 0; i < manifest->entries; i++) {
@@ -128,7 +131,8 @@ static enum err compare(const struct verify_manifest *manifest, const char *byte
     struct manifest_head head = { .batch = manifest->batch,
                                   .dataset = manifest->dataset,
                                   .sandbox = manifest->sandbox,
-                                  .created = manifest->created };
+                                  .created = manifest->created,
+                                  .generation = manifest->generation };
     AUTO_BUF again = BUF_INIT(VERIFY_MANIFEST_MAX);
     int64_t sum;
     char **row = mem_alloc_array(manifest->entries, sizeof *row);

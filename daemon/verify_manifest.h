@@ -19,7 +19,7 @@ struct verify_entry {
 
 struct verify_manifest {
     const char *batch, *dataset, *sandbox;
-    int64_t created;
+    int64_t created, generation;
     struct verify_entry *entry; /* ascending by key, none twice */
     size_t entries;
     struct json_t *json; /* private: the texts above lead into it */

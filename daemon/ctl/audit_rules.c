@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lib/base/buf.h"
+#include "lib/queue/queue_task.h"
 
 #define BIT(n)         (1u << (n))
 #define PLACES         (BIT(AUDIT_PLACES) - 1)
@@ -203,9 +204,11 @@ static void judge_registers(const char *id, const struct audit_sight *sight,
                             struct audit_verdict *verdict)
 {
     bool live = !has_ended(sight), batch = is(sight, FIELD_KIND, "batch");
-    bool lists = !batch && !is_file(sight) && live && is(sight, FIELD_PHASE, "fan");
+    bool ordered =
+        live && !queue_id_is_replay(id); /* replays neither wait nor are waited for */
+    bool lists = !batch && !is_file(sight) && ordered && is(sight, FIELD_PHASE, "fan");
     bool counts = is_file(sight) && live && !is(sight, FIELD_STATUS, "failed");
-    judge_register(id, batch && live, IN_ORDER, RULE_ORDER, sight, verdict);
+    judge_register(id, batch && ordered, IN_ORDER, RULE_ORDER, sight, verdict);
     judge_register(id, lists, IN_UNLISTED, RULE_UNLISTED, sight, verdict);
     judge_register(id, counts, IN_OPEN_FILES, RULE_FILE, sight, verdict);
     if (lists && sight->in & BIT(IN_UNLISTED) && sight->unlisted > lower_bound(sight))

@@ -3,7 +3,10 @@
  * AEP and the store for commands that only read. There is no probe, because it writes: whether
  * the store knows checksums shows in each answer, so they are always asked for.
  */
+#include <string.h>
+
 #include "daemon/ctl/ctl.h"
+#include "lib/base/encode.h"
 
 #define CONNECT_MS 10000
 #define AEP_CALLS  4
@@ -62,6 +65,26 @@ enum err ctl_clients_init_aep(struct ctl_clients *clients, struct ctl *ctl, stru
     if (!err)
         make_aep(clients, ctl);
     return err;
+}
+
+const struct dataset_settings *ctl_configured(const struct ctl *ctl, const char *name)
+{
+    for (size_t i = 0; i < ctl->settings.datasets; i++)
+        if (strcmp(ctl->settings.dataset[i].as, name) == 0)
+            return &ctl->settings.dataset[i];
+    return settings_dataset(&ctl->settings, name);
+}
+
+enum err ctl_generation(const char *text, int64_t *ret, struct fault *fault)
+{
+    uint64_t number;
+    if (parse_u64(text, INT64_MAX, &number) || number == 0)
+        return fault_set(fault, ERR_ARGUMENT,
+                         "%.40s is no generation: want the number that the replay was answered "
+                         "with, like 1764534000000",
+                         text);
+    *ret = (int64_t)number;
+    return OK;
 }
 
 enum err ctl_clients_init(struct ctl_clients *clients, struct ctl *ctl, size_t calls,

@@ -6,7 +6,8 @@
  *   0   all is as it should be        1   something is not, and each case has its line
  *   64  the command line is wrong     66  what was asked for does not exist, or is not visible
  *   69  something could not be checked or reached; nothing known is wrong
- *   77  permission is missing         78  the configuration is wrong
+ *   75  not now (purge)               77  permission is missing
+ *   78  the configuration is wrong
  */
 #ifndef SLUICE_DAEMON_CTL_CTL_H
 #define SLUICE_DAEMON_CTL_CTL_H
@@ -29,6 +30,8 @@ enum ctl_option {
     CTL_TO = 1u << 7,
     CTL_STATUS = 1u << 8,
     CTL_LIMIT = 1u << 9,
+    CTL_GENERATION = 1u << 10, /* of a replay */
+    CTL_CONFIRM = 1u << 11,    /* yes, this one */
 };
 
 /* What a command is given; all of it belongs to main. */
@@ -39,8 +42,8 @@ struct ctl {
     const char *command;
     char **word; /* the arguments behind the command's name */
     size_t words;
-    unsigned flags;                                /* enum ctl_option */
-    const char *name, *from, *to, *status, *limit; /* NULL = not given */
+    unsigned flags;                                                       /* enum ctl_option */
+    const char *name, *from, *to, *status, *limit, *generation, *confirm; /* NULL = not given */
     bool json;
 };
 
@@ -51,12 +54,17 @@ struct ctl_command {
     int (*run)(struct ctl *ctl);
     const char *help;
 };
-extern const struct ctl_command ctl_verify, ctl_audit;
+extern const struct ctl_command ctl_verify, ctl_audit, ctl_replay, ctl_purge;
 extern const struct ctl_command ctl_datasets, ctl_dataset, ctl_schema, ctl_preview, ctl_batches,
     ctl_files, ctl_last, ctl_doctor;
 
 /* A sentence on standard error; returns `code`, so that `return ctl_refuse(…)` ends a command. */
 int ctl_refuse(const struct ctl *ctl, int code, const char *format, ...) PRINTF(3, 4);
+
+/* By its name in keys or by its id; NULL if it is not in the configuration. */
+const struct dataset_settings *ctl_configured(const struct ctl *ctl, const char *name);
+/* The number of a replay; ERR_ARGUMENT with a sentence. */
+enum err ctl_generation(const char *text, int64_t *ret, struct fault *fault) MUST_CHECK;
 
 /* AEP and the store, connected as the daemon would be; see clients.c. */
 struct ctl_clients {

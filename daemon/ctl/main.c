@@ -17,8 +17,8 @@
 #define CONFIG "/etc/sluiced/sluiced.yaml"
 
 static const struct ctl_command *const row[] = {
-    &ctl_datasets, &ctl_dataset, &ctl_schema, &ctl_preview, &ctl_batches,
-    &ctl_files,    &ctl_last,    &ctl_doctor, &ctl_verify,  &ctl_audit,
+    &ctl_datasets, &ctl_dataset, &ctl_schema, &ctl_preview, &ctl_batches, &ctl_files,
+    &ctl_last,     &ctl_doctor,  &ctl_verify, &ctl_audit,   &ctl_replay,  &ctl_purge,
 };
 
 /* Which command takes which, its row says. A value goes to its place in struct ctl. */
@@ -38,6 +38,8 @@ static const struct {
     { "to", CTL_TO, true, offsetof(struct ctl, to) },
     { "status", CTL_STATUS, true, offsetof(struct ctl, status) },
     { "limit", CTL_LIMIT, true, offsetof(struct ctl, limit) },
+    { "generation", CTL_GENERATION, true, offsetof(struct ctl, generation) },
+    { "confirm", CTL_CONFIRM, true, offsetof(struct ctl, confirm) },
 };
 #define OPTIONS   (sizeof option_row / sizeof *option_row)
 #define OPTION_AT 256 /* getopt's value of the first row */
@@ -116,6 +118,7 @@ static const struct ctl_command *find(const char *name)
     return NULL;
 }
 
+/* Options of some commands only. */
 static bool fits(const struct ctl *ctl, const struct ctl_command *command)
 {
     return ctl->words >= command->words_min && ctl->words <= command->words_max &&

@@ -28,15 +28,16 @@ static int verify_run(struct ctl *ctl);
 
 const struct ctl_command ctl_verify = {
     .name = "verify",
-    .arguments = "DATASET [FROM TO] [--deep]",
+    .arguments = "DATASET [FROM TO] [--deep] [--generation NUMBER]",
     .words_min = 1,
     .words_max = 3,
-    .flags = CTL_DEEP,
+    .flags = CTL_DEEP | CTL_GENERATION,
     .run = verify_run,
     .help =
         "      proves that each readable batch created in [FROM, TO) has its manifest, and\n"
         "      that the objects are there as the manifests say, and no others;\n"
-        "      --deep reads every byte\n",
+        "      --deep reads every byte; --generation proves a replay instead, for the batches\n"
+        "      that it has\n",
 };
 
 static const struct {
@@ -53,6 +54,7 @@ static const struct {
     [VERIFY_GONE] = { "expired", "manifests whose batch Catalog no longer lists (no fault)" },
     [VERIFY_OBJECTS] = { "objects", "listed" },
     [VERIFY_NEWER] = { "newer", "of these written since the check began (not judged)" },
+    [VERIFY_OTHERS] = { "others", "of other generations (not judged, see --generation)" },
 };
 
 static bool pull_manifests(struct verify *verify);
@@ -111,27 +113,14 @@ static int verify_run(struct ctl *ctl)
     return code;
 }
 
-static const struct dataset_settings *find_dataset(const struct settings *settings,
-                                                   const char *name)
-{
-    for (size_t i = 0; i < settings->datasets; i++)
-        if (strcmp(settings->dataset[i].as, name) == 0)
-            return &settings->dataset[i];
-    return settings_dataset(settings, name);
-}
-
 /* Days can be listed one by one only if data and manifests are both laid out so: what a manifest
  * of the range names must not lie under a day that is listed without its manifests. */
-static int read_words(struct verify *verify)
+static int read_range(struct verify *verify)
 {
     const struct ctl *ctl = verify->ctl;
     const struct settings *settings = &ctl->settings;
     struct wall from = { 0 }, to = loop_wall(ctl->loop);
     verify->started_ms = to.ms;
-    verify->dataset = find_dataset(settings, ctl->word[0]);
-    if (!verify->dataset)
-        return ctl_refuse(ctl, EX_USAGE, "dataset %s is not in the configuration",
-                          ctl->word[0]);
     if (ctl->words == 2)
         return ctl_refuse(ctl, EX_USAGE, "FROM wants its TO");
     if (ctl->words == 3 &&
@@ -146,10 +135,29 @@ static int read_words(struct verify *verify)
     verify->by_day = ctl->words == 3 && verify_by_day(verify->dataset->key) &&
                      verify_by_day(settings->s3.manifest) &&
                      to.ms - from.ms <= DAYS_MAX * 86400000LL;
-    verify->values = (struct key_values){ .prefix = settings->s3.prefix,
-                                          .dataset = verify->dataset->as,
-                                          .dataset_id = verify->dataset->id };
     return EX_OK;
+}
+
+static int read_words(struct verify *verify)
+{
+    const struct ctl *ctl = verify->ctl;
+    struct fault fault = { 0 };
+    verify->dataset = ctl_configured(ctl, ctl->word[0]);
+    if (!verify->dataset)
+        return ctl_refuse(ctl, EX_USAGE, "dataset %s is not in the configuration",
+                          ctl->word[0]);
+    verify->values = (struct key_values){ .prefix = ctl->settings.s3.prefix,
+                                          .dataset = verify->dataset->as,
+                                          .dataset_id = verify->dataset->id,
+                                          .generation = KEY_GENERATION_1 };
+    if (ctl->generation && ctl_generation(ctl->generation, &verify->values.generation, &fault))
+        return ctl_refuse(ctl, EX_USAGE, "%s", fault.text);
+    return read_range(verify);
+}
+
+static bool is_replay(const struct verify *verify)
+{
+    return verify->values.generation > KEY_GENERATION_1;
 }
 
 static int finish(struct verify *verify)
@@ -159,6 +167,11 @@ static int finish(struct verify *verify)
         report_problem(&verify->report, REPORT_UNCHECKED, verify->dataset->id,
                        "gave up after %d failures in a row; mend the cause and repeat",
                        verify->failures);
+    else if (is_replay(verify) && verify->count[VERIFY_MANIFESTS] == 0 &&
+             verify->ctl->words == 1)
+        report_problem(&verify->report, REPORT_MISSING, verify->dataset->id,
+                       "there is no manifest of generation %" PRId64,
+                       verify->values.generation);
     for (size_t i = 0; i < VERIFY_COUNTS; i++)
         count[i] = (struct report_count){ counter[i].name, counter[i].text, verify->count[i] };
     timer_clear(verify->ctl->loop, &verify->walk_again);
@@ -243,12 +256,16 @@ static void on_listed(struct s3_call *call)
     verify_wake(verify);
 }
 
-/* NULL: not now, or no more (ended). */
+/* NULL: not now, or no more (ended). What is of another generation is only counted. */
 static const struct s3_object *next_object(struct verify *verify)
 {
     struct verify_listing *listing = &verify->listing;
-    if (listing->object < listing->call.page.count)
-        return &listing->call.page.object[listing->object++];
+    while (listing->object < listing->call.page.count) {
+        const struct s3_object *object = &listing->call.page.object[listing->object++];
+        if (key_generation(object->key) == verify->values.generation)
+            return object;
+        verify->count[VERIFY_OTHERS] += verify->phase == VERIFY_PHASE_OBJECTS;
+    }
     if (!listing->running && !listing->ended)
         list_on(verify);
     return NULL;
@@ -281,10 +298,13 @@ static bool pull_manifests(struct verify *verify)
 
 /* ---- batches */
 
-/* Without the list of manifests every batch would seem to lack its own. */
+/*
+ * Without the list of manifests every batch would seem to lack its own. And nobody expects all
+ * batches in a replay.
+ */
 static void start_batches(struct verify *verify)
 {
-    verify->walked = verify->listing.failed;
+    verify->walked = verify->listing.failed || is_replay(verify);
     verify->walk_from = verify->from;
     if (!verify->walked) {
         verify->count[VERIFY_GONE] = (int64_t)verify->good.count; /* until Catalog lists them */

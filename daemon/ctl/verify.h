@@ -27,6 +27,7 @@ enum verify_count {
     VERIFY_GONE,
     VERIFY_OBJECTS,
     VERIFY_NEWER,
+    VERIFY_OTHERS,
     VERIFY_COUNTS
 };
 

@@ -110,6 +110,8 @@ static enum err read_manifest(struct verify_job *job, struct fault *fault)
         return OK;
     if (strcmp(manifest->sandbox, verify->ctl->settings.aep.sandbox) != 0)
         return fault_set(fault, ERR_DIFFERS, "is of sandbox %s", manifest->sandbox);
+    if (manifest->generation != verify->values.generation)
+        return fault_set(fault, ERR_DIFFERS, "is of generation %" PRId64, manifest->generation);
     AUTO_TEXT char *key = verify_manifest_key(verify, manifest->batch, manifest->created);
     if (strcmp(key, job->key) != 0)
         return fault_set(fault, ERR_DIFFERS, "belongs at %s", key);

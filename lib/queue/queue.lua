@@ -12,9 +12,9 @@
 --   delayed                          ZSET  pending, by the time when they become ready
 --   lease:<x|f>:<dataset>            ZSET  running, by the end of their lease
 --   shut:<dataset>                   ZSET  batches that wait for an older one, by order
---   order:<dataset>                  ZSET  batches not committed, by order
+--   order:<dataset>                  ZSET  batches not committed, by order; not of replays
 --   unlisted:<dataset>               ZSET  tail, jobs and windows that may still yield a batch,
---                                          by the lowest order that it can have
+--                                          by the lowest order that it can have; not of replays
 --   open-files:<dataset>             SET   files neither completed nor dead
 --   dead, done                       ZSET  dead letters; ended tasks that expire; by time
 --   gc                               LIST  ended tasks whose children are to be removed
@@ -28,10 +28,14 @@
 --           noted as done) -> end. A window goes from wait to end. A file: run -> end. A tail
 --           stays in fan. Failed and end: skipped or cancelled.
 --
+-- A replay copies batches once more, as a generation of their own (the server's time when it was
+-- ordered). Its ids say so: j/<dataset>/replay/…, then w, b, f/<dataset>/<generation>/…; in an
+-- ordered dataset it neither waits for the order nor holds it up.
+--
 -- A task that has not ended is in exactly one of ready, delayed, lease, shut, dead, or it is in
 -- phase wait. Every function validates all before its first write: Redis undoes nothing.
 
-local VERSION = 2
+local VERSION = 3
 
 local ID_MAX = 400
 local CHILDREN_MAX = 1000       -- of one fan
@@ -115,6 +119,15 @@ end
 local function need_one_of(text, set, what)
   need(text and set[text], what .. ': unknown')
   return text
+end
+
+-- The generation in the id of a window, batch or file of a replay; nil in all others.
+local function generation_of(id)
+  return id:match('^[wb]/[^/]+/(%d+)/[^/]+$') or id:match('^f/[^/]+/(%d+)/[^/]+/[^/]+$')
+end
+
+local function is_replay(id)
+  return id:find('^j/[^/]+/replay/') ~= nil or generation_of(id) ~= nil
 end
 
 local function rest(a, first)
@@ -275,7 +288,7 @@ local function lease_key(task)
 end
 
 local function is_gated(task)
-  if task.kind ~= 'batch' or task.gate == 'open' then
+  if task.kind ~= 'batch' or task.gate == 'open' or is_replay(task.id) then
     return false
   end
   return task.phase == GATED_PHASE[order_mode(task.dataset)]
@@ -338,6 +351,9 @@ local function enlist(task)
   if task.kind == 'file' then
     local opens = task.status ~= 'failed'
     return opens and call('SADD', P .. 'open-files:' .. task.dataset, task.id) or 0
+  end
+  if is_replay(task.id) then
+    return 0
   end
   if task.kind == 'batch' then
     return call('ZADD', P .. 'order:' .. task.dataset, task.order, task.id)
@@ -623,6 +639,15 @@ local function stays_ended(task)
   return task.status == 'completed' or task.class == 'skipped'
 end
 
+-- What a replay makes is of its generation, and nothing else is.
+local function need_generation(id, parent)
+  local same = generation_of(id) == generation_of(parent)
+  if parent:sub(1, 2) == 'j/' then
+    same = is_replay(id) == is_replay(parent)
+  end
+  need(same, 'id: other generation than its parent')
+end
+
 -- A known task gets one more parent, unless there is nothing to wait for. One that was cancelled
 -- is wanted again.
 local function meet(task, spec)
@@ -673,6 +698,7 @@ local function submit(a) -- id kind dataset lane order parent [field value]…
     local above = need_task(parent)
     need(CHILD_OF[spec.kind][above.kind], 'parent: wrong kind')
     need(above.dataset == ds, 'parent: other dataset')
+    need_generation(spec.id, parent)
     need(above.phase == 'fan', 'parent: takes no more children')
   end
   need(spec.kind ~= 'file' or parent ~= '', 'parent: a file needs its batch')
@@ -695,6 +721,7 @@ local function need_children(a, first, task)
     local fields = need_fields(a, i + 5, i + 4 + 2 * n, true)
     local spec = need_spec(a[i + 1], a[i], task.dataset, a[i + 2], a[i + 3], task.id, fields)
     need(CHILD_OF[spec.kind][task.kind], 'kind: wrong parent')
+    need_generation(spec.id, task.id)
     out[#out + 1] = spec
     i = i + 5 + 2 * n
   end
@@ -1091,6 +1118,58 @@ local function backfill(a) -- dataset from to [again]
   return 'queued ' .. id
 end
 
+-- A range of creation times, or one batch: its name in the job's id, and the job's fields.
+local function need_subject(a)
+  if a[3] then
+    local from, to = need_time(a[2], 'from'), need_time(a[3], 'to')
+    need(from < to, 'range: from must be before to')
+    from, to = string.format('%.0f', from), string.format('%.0f', to)
+    return from .. '-' .. to, { 'from', from, 'to', to }
+  end
+  local batch = need_token(a[2], 'batch', 160)
+  need(not batch:find('/') and batch:find('[^.]'), 'batch: no slash, and not only dots')
+  local is_time = parse_time(batch) or batch:find('^%d%d%d%d%-%d%d%-%d%d')
+  need(not is_time and not batch:find('^%d+%-%d+$'),
+    'batch: this is a time; say from and to, or a batch id')
+  return batch, { 'batch', batch }
+end
+
+-- No two orders get the same one, not even in one millisecond or of two datasets.
+local function new_generation(ds)
+  local last = 1
+  for _, other in ipairs(known_datasets()) do
+    last = math.max(last, tonumber(option(other, 'generation') or '') or 0)
+  end
+  local generation = string.format('%.0f', math.max(NOW, last + 1))
+  call('HSET', P .. 'ds:' .. ds, 'generation', generation)
+  return generation
+end
+
+-- One that has not ended is not ordered a second time; one that failed is to be retried.
+local function replay(a) -- dataset (batch | from to)
+  local ds = need_known_dataset(a[1])
+  local what, fields = need_subject(a)
+  need(not a[4], 'after the range: want nothing')
+  local base = 'j/' .. ds .. '/replay/' .. what
+  local id, n = base, 1
+  local found = call('HMGET', P .. 't:' .. id, 'phase', 'status')
+  while found[1] == 'end' do
+    n = n + 1
+    id = base .. '/' .. n
+    found = call('HMGET', P .. 't:' .. id, 'phase', 'status')
+  end
+  if found[1] then
+    return 'exists ' .. id .. ' ' .. found[2]
+  end
+  local generation = new_generation(ds)
+  fields[#fields + 1] = 'generation'
+  fields[#fields + 1] = generation
+  create({ id = id, kind = 'job', dataset = ds, lane = 'backfill', parent = '',
+    order = fields[1] == 'from' and fields[2] or '0', fields = fields })
+  note(id, 'replay ' .. generation, 'operator')
+  return 'queued ' .. id .. ' generation=' .. generation
+end
+
 local function retry(a) -- id
   local task, budget = need_task(a[1]), { left = REVIVE_MAX }
   if task.status ~= 'failed' and call('SCARD', P .. 'dead:' .. task.id) == 0 then
@@ -1143,7 +1222,8 @@ local function pause(a) -- dataset 0|1
 end
 
 local OPERATOR = {
-  backfill = backfill, retry = retry, skip = skip, cancel = cancel, pause = pause,
+  backfill = backfill, replay = replay, retry = retry, skip = skip, cancel = cancel,
+  pause = pause,
 }
 
 local function error_text(problem)
@@ -1179,7 +1259,7 @@ local function inbox_take(a) -- raw (run word… | reject reason)
   if verdict == 'run' and OPERATOR[a[3]] then
     ok, answer = pcall(OPERATOR[a[3]], rest(a, 4))
   elseif verdict == 'run' then
-    answer = 'BADARG verb: want backfill, retry, skip, cancel or pause'
+    answer = 'BADARG verb: want backfill, replay, retry, skip, cancel or pause'
   end
   if ok then
     return { 'done', answer }
@@ -1196,6 +1276,7 @@ local function dataset(a) -- dataset [option value]…
   for i = 1, #fields, 2 do
     local name, value = fields[i], fields[i + 1]
     need(name ~= 'paused', 'paused: an operator\'s choice, see sluice_pause')
+    need(name ~= 'generation', 'generation: counted by sluice_replay')
     need(name ~= 'order' or MODE[value], 'order: want concurrent, commit or sequential')
     if DATASET_LIMIT[name] then
       need_int(value, name, 0, 9e15)
@@ -1447,6 +1528,7 @@ register('fix', fix, 'allow-oom')
 register('rows', rows, 'no-writes', 'allow-oom')
 register('dataset', dataset)
 register('backfill', backfill)
+register('replay', replay)
 register('retry', retry)
 register('skip', skip, 'allow-oom')
 register('cancel', cancel, 'allow-oom')

@@ -112,6 +112,38 @@ struct queue_task *queue_task_parse(const char *id, const struct redisReply *fie
     return NULL;
 }
 
+/* ---- ids ---- */
+
+/* The text behind so many slashes; NULL if there are not so many. */
+static const char *segment(const char *id, int number)
+{
+    while (id && number-- > 0) {
+        id = strchr(id, '/');
+        id = id ? id + 1 : NULL;
+    }
+    return id;
+}
+
+int64_t queue_id_generation(const char *id)
+{
+    /* kind, dataset, generation, name; a file has one segment more */
+    const int last = id[0] == 'f' ? 4 : 3;
+    const char *at = segment(id, 2);
+    uint64_t generation;
+    if (!id[0] || !strchr("wbf", id[0]) || id[1] != '/' || !at || !segment(id, last) ||
+        segment(id, last + 1))
+        return 1;
+    AUTO_TEXT char *number = mem_copy_bytes(at, strcspn(at, "/"));
+    return parse_u64(number, INT64_MAX, &generation) ? 1 : (int64_t)generation;
+}
+
+bool queue_id_is_replay(const char *id)
+{
+    const char *at = segment(id, 2);
+    bool job = strncmp(id, "j/", 2) == 0 && at && strncmp(at, "replay/", 7) == 0;
+    return job || queue_id_generation(id) > 1;
+}
+
 /* ---- rows ---- */
 
 /* Name and value of a row live in one piece of memory, which begins with the name. */

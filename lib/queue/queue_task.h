@@ -22,7 +22,7 @@ struct queue_field {
 
 /* A claimed task: its hash as it was at the claim, with us as the holder. Heap; queue_task_free. */
 struct queue_task {
-    char *id; /* "b/<dataset>/<batch>" */
+    char *id; /* "b/<dataset>/<batch>", of a replay "b/<dataset>/<generation>/<batch>" */
     enum queue_kind kind;
     enum queue_lane lane;
     char *dataset, *phase, *parent, *offset, *fence;
@@ -37,6 +37,13 @@ void queue_task_free(struct queue_task *task);
 const char *queue_task_get(const struct queue_task *task,
                            const char *name); /* NULL if absent */
 int64_t queue_task_int(const struct queue_task *task, const char *name, int64_t absent);
+
+/*
+ * What an id says (see queue.lua): whether the task belongs to a replay, and for windows, batches
+ * and files of one its generation; 1 for all others. Pure.
+ */
+bool queue_id_is_replay(const char *id);
+int64_t queue_id_generation(const char *id);
 
 /* A child made by fan. Strings borrowed until queue_fan returned. */
 struct queue_child {

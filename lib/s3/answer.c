@@ -73,6 +73,7 @@ static const struct {
     [S3_LIST] = { "ListObjectsV2", "ListBucketResult", "s3:ListBucket", read_page },
     [S3_LIST_UPLOADS] = { "ListMultipartUploads", "ListMultipartUploadsResult",
                           "s3:ListBucketMultipartUploads", read_uploads },
+    [S3_DELETE] = { "DeleteObject", NULL, "s3:DeleteObject", read_nothing },
 };
 
 static enum err read_refusal(struct s3_try *attempt, const struct document *document,
@@ -129,6 +130,13 @@ enum err s3_answer_read(struct s3_try *attempt, struct wall now)
 
 /* ---- refusals */
 
+/* What was to be removed is not there: an earlier try did it, or somebody else. */
+static bool is_gone_already(enum s3_op op, enum err err)
+{
+    return (op == S3_ABORT && err == ERR_NO_UPLOAD) ||
+           (op == S3_DELETE && err == ERR_NOT_FOUND);
+}
+
 static enum err read_refusal(struct s3_try *attempt, const struct document *document,
                              struct wall now)
 {
@@ -137,7 +145,7 @@ static enum err read_refusal(struct s3_try *attempt, const struct document *docu
     if (!http_header(&attempt->req, "x-amz-bucket-region", region, sizeof region))
         memcpy(region, document->region, sizeof region);
     enum err err = refusal_row(attempt, document, region, now);
-    if (call->op == S3_ABORT && err == ERR_NO_UPLOAD)
+    if (is_gone_already(call->op, err))
         return OK;
     call->fault.retry_after_ms = http_retry_after(&attempt->req, now);
 

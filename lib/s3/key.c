@@ -6,6 +6,7 @@
  */
 #include "lib/s3/key.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "lib/base/digest.h"
@@ -15,6 +16,7 @@
 #define CONVERSIONS  "YmdHMSjFGV"
 #define DIGEST_START "sha256-"
 #define DIGEST_LEN   (sizeof DIGEST_START - 1 + (size_t)2 * SHA256_SIZE)
+#define GENERATION   "_generation="
 #define PLAIN        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._=-"
 
 enum field {
@@ -66,6 +68,7 @@ static void texts_release(struct texts *texts);
 static bool shorten_longest(struct texts *texts);
 static void expand(const char *template, const struct texts *texts, struct wall created,
                    struct buf *out);
+static size_t generation_at(const char *template);
 
 enum err key_check(const char *template, bool for_data, struct fault *fault)
 {
@@ -85,18 +88,30 @@ void key_build(const char *template, const struct key_values *values, struct buf
 {
     AUTO(texts_release) struct texts texts;
     AUTO_BUF key = BUF_INIT(64 * 1024);
+    bool replay = values->generation > KEY_GENERATION_1;
+    size_t at = replay ? generation_at(template) : 0;
+    AUTO_TEXT char *head = mem_copy_bytes(template, at);
     texts_init(&texts, values);
     do {
         buf_clear(&key);
-        expand(template, &texts, values->created, &key);
+        expand(head, &texts, values->created, &key);
+        if (replay)
+            buf_print(&key, GENERATION "%" PRId64 "/", values->generation);
+        expand(template + at, &texts, values->created, &key);
     } while ((key.len > S3_KEY_MAX || key.overflow) && shorten_longest(&texts));
     buf_add(out, buf_text(&key), key.len);
 }
 
+static bool begins(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
 void key_encode(struct buf *out, const char *text)
 {
-    /* A leading dot could hide or climb; "sha256-" is kept for values that were too long. */
-    size_t forced = text[0] == '.' || strncmp(text, DIGEST_START, strlen(DIGEST_START)) == 0;
+    /* A leading dot could hide or climb; "sha256-" is kept for values that were too long, and
+     * "_generation=" for the folders of replays. */
+    size_t forced = text[0] == '.' || begins(text, DIGEST_START) || begins(text, GENERATION);
     if (!*text)
         buf_add_text(out, "%00"); /* no text holds a NUL, so nothing else gives this */
     for (; *text; forced = 0) {
@@ -203,11 +218,61 @@ static enum err check_shape(const char *template, struct fault *fault)
                          "must not start with \"/\" ({prefix} brings its own)");
     if (strstr(text, "//") || text[strlen(text) - 1] == '/')
         return fault_set(fault, ERR_CONFIG, "must not contain \"//\" or end with \"/\"");
+    if (strstr(text, GENERATION))
+        return fault_set(fault, ERR_CONFIG,
+                         "must not contain " GENERATION
+                         ", the folders of replays are named so");
     if (strchr(text, ':') || has_control(text))
         return fault_set(
             fault, ERR_CONFIG,
             "must not contain ':' or control characters (readers stumble on them)");
     return OK;
+}
+
+/* ---- generations */
+
+size_t key_head_len(const char *template)
+{
+    static const char *const fixed[] = { "{prefix}", "{dataset}", "{dataset_id}" };
+    size_t len = 0;
+    for (;;) {
+        size_t i = 0;
+        len += strcspn(template + len, "{");
+        while (i < 3 && !begins(template + len, fixed[i]))
+            i++;
+        if (i == 3)
+            return len;
+        len += strlen(fixed[i]);
+    }
+}
+
+/* Where in a template the segment of a generation goes; see key.h. */
+static size_t generation_at(const char *template)
+{
+    static const char prefix[] = "{prefix}";
+    AUTO_TEXT char *head = mem_copy_bytes(template, key_head_len(template));
+    const char *name = strstr(head, "{dataset}"), *id = strstr(head, "{dataset_id}");
+    const char *first = name && (!id || name < id) ? name : id;
+    const char *slash = first ? strchr(first, '/') : NULL;
+    if (slash)
+        return (size_t)(slash + 1 - head);
+    const char *found = strstr(head, prefix);
+    return found ? (size_t)(found - head) + strlen(prefix) : 0;
+}
+
+int64_t key_generation(const char *key)
+{
+    const char *at = strstr(key, GENERATION);
+    for (; at; at = strstr(at + 1, GENERATION)) {
+        const char *digits = at + strlen(GENERATION);
+        size_t len = strspn(digits, "0123456789");
+        AUTO_TEXT char *number = mem_copy_bytes(digits, len);
+        uint64_t generation;
+        if ((at == key || at[-1] == '/') && digits[len] == '/' &&
+            parse_u64(number, INT64_MAX, &generation) == OK)
+            return (int64_t)generation;
+    }
+    return KEY_GENERATION_1;
 }
 
 static void texts_init(struct texts *texts, const struct key_values *values)

@@ -24,10 +24,10 @@
 #define OF_UPLOADS (ON(S3_PART) | ON(S3_COMPLETE) | ON(S3_ABORT) | ON(S3_LIST_PARTS))
 
 static const char *const method[S3_OPS] = {
-    [S3_PUT] = "PUT",          [S3_CREATE] = "POST",  [S3_PART] = "PUT",
-    [S3_COMPLETE] = "POST",    [S3_ABORT] = "DELETE", [S3_LIST_PARTS] = "GET",
-    [S3_HEAD] = "HEAD",        [S3_GET] = "GET",      [S3_LIST] = "GET",
-    [S3_LIST_UPLOADS] = "GET",
+    [S3_PUT] = "PUT",          [S3_CREATE] = "POST",   [S3_PART] = "PUT",
+    [S3_COMPLETE] = "POST",    [S3_ABORT] = "DELETE",  [S3_LIST_PARTS] = "GET",
+    [S3_HEAD] = "HEAD",        [S3_GET] = "GET",       [S3_LIST] = "GET",
+    [S3_LIST_UPLOADS] = "GET", [S3_DELETE] = "DELETE",
 };
 
 /* What a header's value can be made of. */

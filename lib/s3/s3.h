@@ -7,7 +7,7 @@
  *
  * Sources: Amazon S3 API reference (PutObject, CreateMultipartUpload, UploadPart,
  * CompleteMultipartUpload, AbortMultipartUpload, ListParts, ListObjectsV2,
- * ListMultipartUploads, HeadObject, GetObject), S3 user guide "Checking object integrity", "Conditional writes".
+ * ListMultipartUploads, HeadObject, GetObject, DeleteObject), S3 user guide "Checking object integrity", "Conditional writes".
  */
 #ifndef SLUICE_S3_S3_H
 #define SLUICE_S3_S3_H
@@ -56,6 +56,7 @@ enum s3_op {
     S3_GET,          /* → content of the object, or of a range of it, at most 64 MiB */
     S3_LIST,         /* → page: objects whose keys begin with `key` */
     S3_LIST_UPLOADS, /* → uploads, those of keys that begin with `key` */
+    S3_DELETE,       /* a missing object is success */
     S3_OPS
 };
 

@@ -123,9 +123,9 @@ class Judge:
 
     def file_of(self, task):
         """The file that a task is about."""
-        batch = self.world.batches.get(task.split("/")[2])
+        batch = self.world.batches.get(task.split("/")[-2])
         return next((file for file_id, file in (batch.data() if batch else ())
-                     if task_of(batch.dataset, batch.id, file_id, file.name) == task), None)
+                     if task.endswith(task_of("", batch.id, file_id, file.name)[2:])), None)
 
     def expect(self, invariant, good, text):
         """As want(); says whether it held."""
@@ -179,6 +179,8 @@ class Judge:
             item = self.lab.store.objects.get(entry["url"].removeprefix("s3://lake/"))
             good = item and len(item.body) == entry["meta"]["content_length"]
             self.want("I2", good, f"{key} names {entry['url']}, which is not there")
+        if document["sluice"]["generation"] > 1:
+            return  # a replay is neither counted nor in order
         batch = self.world.batches[document["sluice"]["batch"]]
         self.manifests.append(batch.id)
         if self.scenario.mode == "concurrent":

@@ -43,11 +43,11 @@ class FakeBucket:
             yield data[offset:offset + 3333]
 
 
-def manifest_of(batch, bucket_name, sandbox="prod"):
+def manifest_of(batch, bucket_name, sandbox="prod", generation=1):
     """A right manifest, as data."""
-    entries = []
+    entries, folder = [], "" if generation == 1 else f"_generation={generation}/"
     for file_id, file in batch.data():
-        key = f"{PREFIX}ds1/{encode_segment(file_id)}-{encode_segment(file.name)}"
+        key = f"{PREFIX}ds1/{folder}{encode_segment(file_id)}-{encode_segment(file.name)}"
         entries.append({
             "mandatory": True, "meta": {"content_length": file.size},
             "sluice": {"crc32c": f"{file.content().crc32c():08x}", "file_id": file_id,
@@ -55,18 +55,19 @@ def manifest_of(batch, bucket_name, sandbox="prod"):
             "url": f"s3://{bucket_name}/{key}"})
     sizes = [file.size for _, file in batch.data()]
     head = {"batch": batch.id, "bytes": sum(sizes), "created": batch.created,
-            "dataset": batch.dataset, "files": len(sizes), "sandbox": sandbox, "version": 1}
+            "dataset": batch.dataset, "files": len(sizes), "generation": generation,
+            "sandbox": sandbox, "version": 1}
     return {"entries": sorted(entries, key=lambda entry: entry["url"]), "sluice": head}
 
 
-def manifest_key(batch):
+def manifest_key(batch, folder=""):
     """Where it belongs; all batches of these worlds are from one day."""
-    return f"{PREFIX}ds1/_sluice/manifests/dt=2024-02-01/{encode_segment(batch.id)}.json"
+    return f"{PREFIX}ds1/{folder}_sluice/manifests/dt=2024-02-01/{encode_segment(batch.id)}.json"
 
 
-def deliver(batch, put, bucket_name):
+def deliver(batch, put, bucket_name, generation=1):
     """Objects and manifest, as a faultless daemon leaves them."""
-    manifest = manifest_of(batch, bucket_name)
+    manifest = manifest_of(batch, bucket_name, generation=generation)
     files = {(file_id, file.name): file for file_id, file in batch.data()}
     for entry in manifest["entries"]:
         file = files[entry["sluice"]["file_id"], entry["sluice"]["name"]]
@@ -286,6 +287,34 @@ def test_each_violation_is_noticed(scene, spoil, checks):
     verdict = scene.judge()
     assert set(checks) <= set(verdict.failed()), verdict.table()
     assert "WRONG" in verdict.table()
+
+
+def replayed(scene):
+    """The second batch once more, as generation 9; its manifest and where that is."""
+    batch = scene.batches[1]
+    key = manifest_key(batch, "_generation=9/")
+    scene.manifests[key] = deliver(batch, scene.bucket.put, "target", 9)
+    return scene.manifests[key], key
+
+
+def test_a_replay_is_judged_for_what_it_has(scene):
+    replayed(scene)
+    scene.bucket.put(PREFIX + "ds1/_sluice/jobs/replay/9/B.json", b"{}")
+    scene.bucket.put(PREFIX + "ds1/_sluice/jobs/replay/9/B/2.done.json", b"{}")
+    verdict = scene.judge()
+    assert verdict.ok, verdict.table()
+    assert verdict.looked["bytes"] == len(ODD_NAMES) + 6
+
+
+def test_a_wrong_replay_is_noticed(scene):
+    manifest, key = replayed(scene)
+    manifest["sluice"]["generation"] = 8
+    assert scene.judge().failed() == ["form"]
+    manifest["sluice"]["generation"] = 9
+    scene.manifests[key] = {**manifest, "entries": manifest["entries"][1:]}
+    assert scene.judge().failed() == ["entries", "strays"]
+    scene.manifests[key] = scene.one
+    assert scene.judge().failed() == ["doubled", "form", "manifests", "strays"]
 
 
 def test_allowances(scene):

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from queue_rig import (  # pylint: disable=unused-import
-    DS, OTHER, P, batch_of, child, everything, file_of, fixture_q, fixture_server, refused)
+    DS, OTHER, P, State, batch_of, check, child, everything, file_of, fixture_q, fixture_server,
+    refused)
 
 # --- operators -----------------------------------------------------------------------------------
 
@@ -180,6 +181,147 @@ def test_a_range_must_not_be_empty(q):
     refused("BADARG range", q, "backfill", DS, "2024-02-01T00:01Z", "1706745600000")
     refused("BADARG after", q, "backfill", DS, "2024-02-01", "2024-02-02", "please")
 
+
+# --- replays -------------------------------------------------------------------------------------
+
+RANGE = "1706745600000-1706832000000"
+
+
+def ordered(answer):
+    """(job, generation) of an order that was taken."""
+    word, job, generation = answer.split()
+    assert word == "queued" and generation.startswith("generation=")
+    return job, generation.removeprefix("generation=")
+
+
+def replayed(q, name="B", files=1):
+    """A replay of one batch whose files are ready: job, generation, batch."""
+    job, generation = ordered(q("replay", DS, name))
+    batch = f"b/{DS}/{generation}/{name}"
+    q.fan(q.one(lane="backfill"), "1", child("batch", batch, 7, lane="backfill"), sealed=True)
+    kids = [child("file", f"f/{DS}/{generation}/{name}/{n}", 7, lane="backfill")
+            for n in range(files)]
+    q.fan(q.one(lane="backfill"), "1", *kids, sealed=True)
+    return job, generation, batch
+
+
+def test_a_replay_is_a_job_with_a_generation(q):
+    before = int(q.redis.time()[0]) * 1000
+    job, generation = ordered(q("replay", DS, "2024-02-01", "2024-02-02"))
+    assert job == f"j/{DS}/replay/{RANGE}"
+    assert before <= int(generation) <= before + 60_000
+    task = q.task(job)
+    assert task["generation"] == generation and task["lane"] == "backfill"
+    assert f"{task['from']}-{task['to']}" == RANGE and task["order"] == task["from"]
+    event = q.redis.xrevrange(P + "events", count=1)[0][1]
+    assert event == {"t": job, "e": f"replay {generation}", "w": "operator"}
+    job, generation = ordered(q("replay", DS, "01HNH00ABC"))
+    assert job == f"j/{DS}/replay/01HNH00ABC" and q.get(job, "batch") == "01HNH00ABC"
+    check(State(q.redis))
+
+
+def test_generations_are_never_the_same(q):
+    q.redis.hset(f"{P}ds:{OTHER}", "generation", 4102444800000)
+    found = [ordered(q("replay", ds, name))[1] for name in "ABC" for ds in (DS, OTHER)]
+    assert found == [str(4102444800001 + n) for n in range(6)]
+
+
+def test_a_replay_is_ordered_again_only_after_its_end(q):
+    job, generation, batch = replayed(q)
+    again = ("replay", DS, "B")
+    assert q(*again) == f"exists {job} in-progress"
+    q.fail(q.one(cls="f", lane="backfill"), delay=-1)
+    assert q(*again) == f"exists {job} failed"
+    assert q("retry", job) == "ok 3"
+    q.done(q.one(cls="f", lane="backfill"), row="r")
+    q.done(q.one(lane="backfill"))
+    q.note_job(job)
+    second, later = ordered(q(*again))
+    assert second == f"{job}/2" and int(later) > int(generation)
+    assert q("cancel", second) == "ok"
+    assert ordered(q(*again))[0] == f"{job}/3"
+    assert q(*again) == f"exists {job}/3 pending"
+    assert q.get(batch, "status") == "completed"
+
+
+@pytest.mark.parametrize("words", [
+    (), (DS,), (DS, ""), (DS, "a/b"), (DS, ".."), (DS, "a b"), (DS, "x" * 161), ("x", "B"),
+    (DS, "2024-02-01"), (DS, "2024-02-30"), (DS, "1706745600000"), (DS, RANGE),
+    (DS, "2024-02-02", "2024-02-01"), (DS, "B", "C"), (DS, "2024-02-01", "soon"),
+    (DS, "2024-02-01", "2024-02-02", "again"),
+])
+def test_a_senseless_replay_is_refused(q, words):
+    before = everything(q.redis)
+    refused("BADARG", q, "replay", *words)
+    assert everything(q.redis) == before
+
+
+def test_the_counter_of_generations_is_not_an_option(q):
+    refused("BADARG generation", q, "dataset", DS, "generation", 1)
+
+
+@pytest.mark.parametrize("kind, name", [
+    ("batch", "b/{ds}/B"), ("batch", "b/{ds}/99/B"), ("window", "w/{ds}/1-2")])
+def test_nothing_slips_into_another_generation(q, kind, name):
+    q("replay", DS, "2024-02-01", "2024-02-02")
+    job = q.one(lane="backfill")
+    window = f"w/{DS}/{job.fields['generation']}/1-2"
+    q.fan(job, "1", child("window", window, lane="backfill"))
+    parent = q.one(lane="backfill") if kind == "batch" else job
+    refused("BADARG", q, "submit", name.format(ds=DS), kind, DS, "backfill", 1, parent.id)
+    refused("BADARG", q.fan, parent, "2", child(kind, name.format(ds=DS), lane="backfill"),
+            prev=q.get(parent.id, "offset"))
+
+
+@pytest.mark.parametrize("mode", ["commit", "sequential"])
+def test_a_replay_neither_waits_nor_is_waited_for(q, mode):
+    q("dataset", DS, "order", mode)
+    tail = q.tail()
+    q.fan(tail, "10", batch_of("OLD", 1))
+    old = q.one()
+    job, generation, batch = replayed(q, "OLD")
+    q.done(q.one(cls="f", lane="backfill"), row="r")
+    fin = q.one(lane="backfill")
+    assert (fin.id, fin.fields["phase"]) == (batch, "fin"), "although an older one is open"
+    q("replay", DS, "2000-01-01", "2000-01-02")
+    q.fan(old, "1", file_of("OLD", 0), sealed=True)
+    q.finish()
+    assert q.one().id == old.id, "although a replay of older ones is not listed yet"
+    assert q.members(f"order:{DS}") == [old.id] and generation in batch
+    q.done(fin)
+    q.note_job(job)
+    check(State(q.redis))
+
+
+def test_tasks_of_a_replay_can_be_skipped_cancelled_and_mended(q):
+    job, generation, batch = replayed(q, files=2)
+    q.fail(q.one(cls="f", lane="backfill"), delay=-1)
+    assert q("skip", batch, "not needed") == "ok"
+    check(State(q.redis))
+    q.note_job(job)
+    job, generation, batch = replayed(q, "C", files=2)
+    file = q.one(cls="f", lane="backfill")
+    assert q("cancel", job) == "ok"
+    q.tick()
+    assert q.beat(file) == ["FENCED"]
+    assert q.get(batch, "class") == "cancelled"
+    assert q("retry", job) == "ok 1"
+    assert q.one(lane="backfill").fields["generation"] == generation
+    check(State(q.redis))
+    q.redis.delete(f"{P}open:{job}", f"{P}lease:x:{DS}")
+    for run in "ab":
+        for name in State(q.redis).task:
+            q("fix", run, name)
+    check(State(q.redis))
+
+
+def test_inbox_orders_replays(q):
+    q.redis.lpush(P + "inbox", "raw")
+    verdict, answer = q("inbox_take", "raw", "run", "replay", DS, "B")
+    assert verdict == "done" and ordered(answer)[0] == f"j/{DS}/replay/B"
+
+
+# --- the inbox -----------------------------------------------------------------------------------
 
 def test_inbox_runs_once(q):
     q.redis.lpush(P + "inbox", "raw")

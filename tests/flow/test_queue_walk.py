@@ -71,10 +71,19 @@ class Walk:
         for _ in range(self.rng.randrange(PAGE + 1)):
             number = self.rng.randrange(40)
             if kind == "file":
-                yield file_of(task.id.split("/")[-1], number % 6, task.fields["order"], dataset)
+                yield file_of(task.id.split("/", 2)[2], number % 6, task.fields["order"],
+                              dataset)
             else:
-                yield child(kind, f"{kind[0]}/{dataset}/{number}", number,
+                yield child(kind, f"{kind[0]}/{dataset}/{self.generation(task)}{number}", number,
                             lane=task.fields["lane"])
+
+    @staticmethod
+    def generation(task):
+        """What the ids of children have in front of their name."""
+        parts = task.id.split("/")
+        if "replay" in parts:
+            return task.fields["generation"] + "/"
+        return parts[2] + "/" if len(parts) == 4 and parts[0] == "w" else ""
 
     def do_fan(self):
         task = self.handle()
@@ -124,11 +133,13 @@ class Walk:
     def do_operate(self):
         names = sorted(State(self.observer).task) if self.rng.random() < 0.5 else []
         verb, *words = self.rng.choice([
-            ("retry",), ("retry",), ("skip", "reason"), ("cancel",), ("pause",)])
+            ("retry",), ("retry",), ("skip", "reason"), ("cancel",), ("pause",), ("replay",)])
         if verb == "pause":
             self.q("pause", DS, self.rng.choice([0, 0, 0, 1]))
             self.q("backfill", DS, self.rng.choice(["2024-02-01", "2024-02-02"]), "2024-02-03",
                    "again")
+        elif verb == "replay":
+            self.q("replay", DS, *self.rng.choice([("B",), ("2024-02-01", "2024-02-03")]))
         elif names:
             try:
                 self.q(verb, self.rng.choice(names), *words)

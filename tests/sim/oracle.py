@@ -32,7 +32,9 @@ HEAD = {"batch", "bytes", "consolidates", "created", "dataset", "failed_records"
         "generation", "records", "replaces", "replaces_external", "replay_reason", "sandbox",
         "snapshot", "version"}
 PROBES = ("_sluice/probe", "_sluice/probe-checksum")  # the daemon's start-up probe leaves these
-RECORD = re.compile(r"/_sluice/(tail|jobs/\d+-\d+(\.\d+)?(\.done)?)\.json$")  # its ledger
+RECORD = re.compile(r"/_sluice/(tail|jobs/(\d+-\d+(\.\d+)?|replay/\d+/[^/]+(/\d+)?)(\.done)?)"
+                    r"\.json$")  # its ledger
+GENERATION = re.compile(r"/_generation=(\d+)/")  # the folder of a replay
 PLAIN = re.compile(r"[A-Za-z0-9._=-]")
 READERS = 8
 SHOWN = 5
@@ -45,7 +47,7 @@ CHECKS = {
     "revoked": "revocation records are of withdrawn batches, at their keys",
     "rows": "a reader gets the rows of the readable batches, each once",
     "newest": "of snapshots a reader gets the newest readable one",
-    "doubled": "no file and no object is named twice",
+    "doubled": "no file and no object is named twice, in any generation",
     "objects": "every object that is named exists, with its size",
     "crc32c": "checksum in the manifest is that of the source",
     "bytes": "every byte equals the source",
@@ -164,6 +166,8 @@ class Oracle:
         look("form", urls == sorted(urls), f"{key}: entries are not in order")
         look("form", key == self.key_beside(batch, "manifests", generation),
              f"{key}: not the key of {batch.id}, generation {generation}")
+        for url in urls:
+            look("form", generation_of(url) == generation, f"{key}: {url} is of another generation")
         look("form", head.keys() <= HEAD, f"{key}: unknown members {head.keys() - HEAD}")
         for name, value in self.head_of(batch).items():
             look("form", head.get(name) in value,
@@ -193,8 +197,9 @@ class Oracle:
                 f"{encode_segment(batch.id)}.json")
 
     def count_manifests(self, manifests):
-        """One for each readable batch, none for others."""
-        found = collections.Counter(manifest.batch.id for manifest in manifests)
+        """One for each readable batch, none for others. A replay is right for what it has."""
+        found = collections.Counter(manifest.batch.id for manifest in manifests
+                                    if manifest.generation == 1)
         for batch in self.world.batches.values():
             want, have = self.wanted(batch), found[batch.id]
             good = {"one": have == 1, "none": have == 0, "any": have <= 1}[want]
@@ -384,6 +389,12 @@ def version_of(batch, entries):
     named = {identity(entry) for entry in entries}
     return next((version for version in batch.versions()
                  if named == {who for who, _ in source_rows(version)}), batch)
+
+
+def generation_of(key):
+    """The generation in whose folder a key lies."""
+    match = GENERATION.search(key)
+    return int(match[1]) if match else 1
 
 
 def source_rows(batch):

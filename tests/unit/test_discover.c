@@ -49,6 +49,16 @@ static void a_batch_becomes_a_task(void **state)
     discover_free(&found);
 }
 
+static void a_replay_has_ids_of_its_own(void **state)
+{
+    (void)state;
+    struct batch_info batch = batch_of("01HX", 5, false);
+    struct discovered found;
+    discover_children(&batch, 1, "5c6f/1764534000000", QUEUE_BACKFILL, &found);
+    assert_string_equal(found.child[0].id, "b/5c6f/1764534000000/01HX");
+    discover_free(&found);
+}
+
 static void unknown_figures_stay_unknown(void **state)
 {
     (void)state;
@@ -112,6 +122,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_becomes_a_task),
+        cmocka_unit_test(a_replay_has_ids_of_its_own),
         cmocka_unit_test(unknown_figures_stay_unknown),
         cmocka_unit_test(other_datasets_are_left_out),
         cmocka_unit_test(nothing_gives_no_children),

@@ -49,6 +49,11 @@ static void test_accepted(void **state)
     expect("{\"op\":\"skip\",\"id\":\"b/d/1\",\"reason\":\"corrupt at source\"}",
            "skip|b/d/1|corrupt at source");
     expect("pause d1 1", "pause|d1|1");
+    expect("replay d1 01HX", "replay|d1|01HX");
+    expect("replay d1 2024-01-01 2024-01-02", "replay|d1|2024-01-01|2024-01-02");
+    expect("{\"op\":\"replay\",\"batch\":\"01HX\",\"dataset\":\"d1\"}", "replay|d1|01HX");
+    expect("{\"op\":\"replay\",\"dataset\":\"d1\",\"to\":\"b\",\"from\":\"a\"}",
+           "replay|d1|a|b");
 }
 
 static void test_refused(void **state)
@@ -67,6 +72,12 @@ static void test_refused(void **state)
     refuse("{\"op\":\"backfill\",\"dataset\":\"d\",\"from\":\"a\",\"to\":5}",
            "\"to\" is missing");
     refuse("{\"op\":\"retry\",\"id\":\"x\",\"force\":\"1\"}", "unknown member \"force\"");
+    refuse("replay d1", "2 to 3 arguments, got 1");
+    refuse("replay d1 a b c", "got 4");
+    refuse("{\"op\":\"replay\",\"dataset\":\"d\",\"batch\":\"b\",\"to\":\"t\"}",
+           "unknown member \"batch\"");
+    refuse("{\"op\":\"replay\",\"dataset\":\"d\"}", "\"batch\" is missing");
+    refuse("{\"op\":\"replay\",\"dataset\":\"d\",\"from\":\"a\"}", "\"to\" is missing");
     refuse("{\"op\":\"retry\",\"op\":\"skip\",\"id\":\"x\"}", "not JSON");
 }
 

@@ -35,6 +35,9 @@ static void foreign_names_are_encoded(void **state)
     assert_encoded("", "%00");
     assert_encoded("sha256-0", "%73ha256-0");
     assert_encoded("sha256", "sha256");
+    assert_encoded("_generation=5", "%5Fgeneration=5");
+    assert_encoded("_generation", "_generation");
+    assert_encoded("a_generation=5", "a_generation=5");
 }
 
 /* All texts of up to two bytes, encoded: no two are equal, none needs more than it says. */
@@ -187,6 +190,68 @@ static char *repeated(char c, size_t len)
 }
 
 /* 1024 bytes are allowed; with one more the value becomes its digest. */
+/* A template, and the keys of its first and of a later generation. */
+static void generations_have_folders_of_their_own(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *template, *first, *later;
+    } row[] = {
+        { "{prefix}{dataset}/dt={created:%F}/{file_id}-{name}", "p/web/dt=2023-11-14/F-n",
+          "p/web/_generation=1764534000000/dt=2023-11-14/F-n" },
+        { "{prefix}{dataset}/_sluice/manifests/dt={created:%F}/{batch}.json",
+          "p/web/_sluice/manifests/dt=2023-11-14/B.json",
+          "p/web/_generation=1764534000000/_sluice/manifests/dt=2023-11-14/B.json" },
+        { "{prefix}raw/{dataset}-x/y/{batch}/{name}", "p/raw/web-x/y/B/n",
+          "p/raw/web-x/_generation=1764534000000/y/B/n" },
+        { "{prefix}{dataset_id}/{dataset}/{batch}/{name}", "p/5f/web/B/n",
+          "p/5f/_generation=1764534000000/web/B/n" },
+        { "{dataset}/{dataset_id}/{batch}/{name}", "web/5f/B/n",
+          "web/_generation=1764534000000/5f/B/n" },
+        { "{prefix}{created:%F}/{dataset}/{batch}/{name}", "p/2023-11-14/web/B/n",
+          "p/_generation=1764534000000/2023-11-14/web/B/n" },
+        { "{prefix}{dataset}-{batch}/{name}", "p/web-B/n",
+          "p/_generation=1764534000000/web-B/n" },
+        { "a/{prefix}{batch}{name}", "a/p/Bn", "a/p/_generation=1764534000000/Bn" },
+        { "{batch}/{name}", "B/n", "_generation=1764534000000/B/n" },
+    };
+    struct key_values of = { .prefix = "p/",
+                             .dataset = "web",
+                             .dataset_id = "5f",
+                             .batch = "B",
+                             .file_id = "F",
+                             .name = "n",
+                             .created = { CREATED } };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        of.generation = 0;
+        assert_key(row[i].template, &of, row[i].first);
+        of.generation = 1;
+        assert_key(row[i].template, &of, row[i].first);
+        of.generation = 1764534000000;
+        assert_key(row[i].template, &of, row[i].later);
+        assert_int_equal(key_generation(row[i].first), 1);
+        assert_int_equal(key_generation(row[i].later), 1764534000000);
+    }
+}
+
+static void a_key_tells_its_generation(void **state)
+{
+    (void)state;
+    assert_int_equal(key_generation(""), 1);
+    assert_int_equal(key_generation("_generation=7/x"), 7);
+    assert_int_equal(key_generation("a/_generation=7/x"), 7);
+    assert_int_equal(key_generation("a/x_generation=7/_generation=8/x"), 8);
+    static const char *const none[] = { "a_generation=7/x",
+                                        "a/_generation=7",
+                                        "a/_generation=7a/x",
+                                        "a/_generation=/x",
+                                        "a/%5Fgeneration=7/x",
+                                        "a/_generation=-7/x",
+                                        "a/_generation=99999999999999999999/x" };
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_int_equal(key_generation(none[i]), 1);
+}
+
 static void long_values_become_their_digest(void **state)
 {
     (void)state;
@@ -265,6 +330,8 @@ static const struct {
     { "{file_id}:{name}", true, "':'" },
     { "{created:%H:%M}/{file_id}{name}", true, "':'" },
     { "{file_id}\n{name}", true, "control" },
+    { "{prefix}_generation=1/{file_id}{name}", true, "must not contain _generation=" },
+    { "{created:_generation=%Y}/{file_id}{name}", true, "must not contain _generation=" },
     { "{name}", true, "needs {name} and one of" },
     { "{file_id}", true, "needs {name} and one of" },
     { "", true, "needs {name} and one of" },
@@ -319,6 +386,8 @@ int main(void)
         cmocka_unit_test(random_names_come_back),
         cmocka_unit_test(templates_are_filled_in),
         cmocka_unit_test(a_key_is_appended),
+        cmocka_unit_test(generations_have_folders_of_their_own),
+        cmocka_unit_test(a_key_tells_its_generation),
         cmocka_unit_test(long_values_become_their_digest),
         cmocka_unit_test(encoding_counts_and_only_the_longest_goes),
         cmocka_unit_test(long_random_values_stay_within_the_limit),

@@ -45,6 +45,17 @@ static void test_exact_bytes(void **state)
         "\"sandbox\":\"prod\",\"version\":1}}\n");
 }
 
+static void test_generation_is_told(void **state)
+{
+    struct manifest_head later = head;
+    AUTO_BUF out = BUF_INIT(1 << 16);
+    int64_t bytes = 0;
+    (void)state;
+    later.generation = 1764534000000;
+    assert_int_equal(manifest_build(&later, NULL, 0, &out, &bytes), OK);
+    assert_non_null(strstr(buf_text(&out), ",\"generation\":1764534000000,\"sandbox\""));
+}
+
 static void test_order_does_not_matter(void **state)
 {
     AUTO_TEXT char *a = file_row("d/a", "a", 1), *b = NULL, *c = NULL;
@@ -108,6 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exact_bytes),
+        cmocka_unit_test(test_generation_is_told),
         cmocka_unit_test(test_order_does_not_matter),
         cmocka_unit_test(test_names_cannot_break_out),
         cmocka_unit_test(test_empty_batch),

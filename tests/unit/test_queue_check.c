@@ -89,6 +89,45 @@ static void test_which_server(void **state)
     assert_false(server.promoted);
 }
 
+static void test_ids_tell_their_generation(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *id;
+        int64_t generation;
+        bool replay;
+    } row[] = {
+        { "b/d/B", 1, false },
+        { "b/d/7/B", 7, true },
+        { "b/d/7", 1, false },
+        { "b/d/7/B/C", 1, false },
+        { "b/d/x7/B", 1, false },
+        { "b/d/7x/B", 1, false },
+        { "w/d/1-2/1-2", 1, false },
+        { "w/d/1-2/3/1-2", 1, false },
+        { "w/d/7/1-2", 7, true },
+        { "f/d/B/0af", 1, false },
+        { "f/d/7/0af", 1, false },
+        { "f/d/7/B/0af", 7, true },
+        { "j/d/1-2", 1, false },
+        { "j/d/1-2/3", 1, false },
+        { "j/d/replay/B", 1, true },
+        { "j/d/replay/1-2/3", 1, true },
+        { "j/d/replayed", 1, false },
+        { "tail/d", 1, false },
+        { "", 1, false },
+        { "b", 1, false },
+        { "bb/d/7/B", 1, false },
+        { "b/d/99999999999999999999/B", 1, false },
+        { "b/d/1764534000000/B", 1764534000000, true },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        print_message("%s\n", row[i].id);
+        assert_int_equal(queue_id_generation(row[i].id), row[i].generation);
+        assert_int_equal(queue_id_is_replay(row[i].id), row[i].replay);
+    }
+}
+
 static void test_library_version(void **state)
 {
     (void)state;
@@ -107,9 +146,13 @@ static void test_kind_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_prefix_is_checked), cmocka_unit_test(test_a_bad_url_is_refused),
-        cmocka_unit_test(test_fitness),           cmocka_unit_test(test_library_version),
-        cmocka_unit_test(test_which_server),      cmocka_unit_test(test_kind_names),
+        cmocka_unit_test(test_prefix_is_checked),
+        cmocka_unit_test(test_a_bad_url_is_refused),
+        cmocka_unit_test(test_fitness),
+        cmocka_unit_test(test_ids_tell_their_generation),
+        cmocka_unit_test(test_library_version),
+        cmocka_unit_test(test_which_server),
+        cmocka_unit_test(test_kind_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,6 +91,13 @@ static void aborting_what_is_gone_is_success(void **state)
     assert_answer(S3_ABORT, 404, "", ERROR("NoSuchUpload", ""), OK, "");
     assert_answer(S3_ABORT, 404, "", ERROR("NoSuchKey", ""), OK, "");
     assert_answer(S3_ABORT, 404, "", ERROR("NoSuchBucket", ""), ERR_DENIED, "NoSuchBucket");
+    assert_answer(S3_DELETE, 204, "", "", OK, "");
+    assert_answer(S3_DELETE, 404, "", ERROR("NoSuchKey", ""), OK, "");
+    assert_answer(S3_DELETE, 404, "", ERROR("NoSuchBucket", ""), ERR_DENIED, "NoSuchBucket");
+    assert_answer(S3_DELETE, 403, "", ERROR("AccessDenied", ""), ERR_DENIED,
+                  "grant s3:DeleteObject");
+    assert_answer(S3_DELETE, 503, "", ERROR("SlowDown", ""), ERR_THROTTLED,
+                  "DeleteObject: 503");
 }
 
 static void a_200_is_not_believed(void **state)

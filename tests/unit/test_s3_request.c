@@ -89,6 +89,7 @@ static void queries_are_canonical(void **state)
     assert_query(S3_PART, "PUT", "partNumber=7&uploadId=u%2F1%20~%2B");
     assert_query(S3_COMPLETE, "POST", "uploadId=u%2F1%20~%2B");
     assert_query(S3_ABORT, "DELETE", "uploadId=u%2F1%20~%2B");
+    assert_query(S3_DELETE, "DELETE", "");
     assert_query(S3_LIST_PARTS, "GET",
                  "max-parts=1000&part-number-marker=1000&uploadId=u%2F1%20~%2B");
     assert_query(S3_HEAD, "HEAD", "");

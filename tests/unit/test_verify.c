@@ -35,7 +35,10 @@ static char *written(size_t files)
                      &text);
         row[i] = buf_take(&text);
     }
-    assert_int_equal(manifest_build(&(struct manifest_head){ "01J", "d1", "prod", 1700 },
+    assert_int_equal(manifest_build(&(struct manifest_head){ .batch = "01J",
+                                                             .dataset = "d1",
+                                                             .sandbox = "prod",
+                                                             .created = 1700 },
                                     (const char **)row, files, &out, &bytes),
                      OK);
     for (size_t i = 0; i < files; i++)
@@ -118,7 +121,8 @@ static void changed_facts_are_refused(void **state)
     } row[] = {
         { "\"bytes\":1", "\"bytes\":2" },
         { "\"files\":2", "\"files\":1" },
-        { "\"generation\":1", "\"generation\":2" },
+        { "\"generation\":1", "\"generation\":0" },
+        { "\"generation\":1", "\"generation\":-2" },
         { "\"version\":1", "\"version\":2" },
         { "\"created\":1700", "\"created\":\"1700\"" },
         { "\"created\":1700", "\"created\":-1" },
