@@ -208,10 +208,23 @@ static void look_again(struct batch *batch, enum batch_state state, const char *
     char next[24], records[24];
     snprintf(next, sizeof next, "%" PRId64, looks + 1);
     snprintf(records, sizeof records, "%" PRId64, batch->records);
-    struct queue_field field[] = { { "status_aep", status },
-                                   { "looks", next },
-                                   { "records", records } };
-    task_rest(&batch->task, look_delay(batch, state, looks), field, 3);
+    struct queue_field field[] = {
+        { "status_aep", status }, { "looks", next }, { "records", records }, { "missing", "0" }
+    };
+    task_rest(&batch->task, look_delay(batch, state, looks), field, 4);
+}
+
+/* One "not found" may be a replica that lags; a few, with time between them, are the truth. */
+static void on_missing(struct batch *batch)
+{
+    int64_t times = queue_task_int(batch->task.lease, "missing", 0) + 1;
+    char text[24];
+    snprintf(text, sizeof text, "%" PRId64, times);
+    if (times >= LOOKS_MISSING)
+        skip(batch, "deleted");
+    else
+        task_rest(&batch->task, LOOK_MIN_MS << times,
+                  (struct queue_field[]){ { "missing", text } }, 1);
 }
 
 static void on_look(struct catalog_list *look)
@@ -219,8 +232,8 @@ static void on_look(struct catalog_list *look)
     struct batch *batch = container_of(look, struct batch, look);
     struct fault fault = look->fault;
     const struct batch_info *info = look->batches;
-    if (fault.code == ERR_NOT_FOUND && batch->task.lease->attempts >= LOOKS_MISSING) {
-        skip(batch, "deleted");
+    if (fault.code == ERR_NOT_FOUND) {
+        on_missing(batch);
         return;
     }
     if (fault.code) {

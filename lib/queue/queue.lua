@@ -816,6 +816,9 @@ local function take(key, want, limit, out)
     local task = load(id)
     if not task or task.status ~= 'pending' then
       call('ZREM', key, id)
+    elseif is_gated(task) then -- it was made before its dataset was ordered
+      call('ZREM', key, id)
+      enqueue(task)
     else
       local bytes = want.class == 'f' and cost(task, want.part) or 0
       if bytes > want.bytes then
@@ -829,7 +832,11 @@ local function take(key, want, limit, out)
   return taken
 end
 
+-- Of a dataset that no daemon has registered (Redis lost everything) the order is not known.
 local function claim_dataset(ds, want, out)
+  if call('SISMEMBER', P .. 'datasets', ds) == 0 then
+    return
+  end
   local limit = tonumber(option(ds, 'max_' .. want.class) or '')
   limit = limit and limit - call('ZCARD', P .. 'lease:' .. want.class .. ':' .. ds) or want.max
   if option(ds, 'paused') == '1' then

@@ -645,3 +645,27 @@ def test_a_dataset_that_is_no_longer_ordered_lets_all_pass(q):
     q("dataset", DS, "order", "concurrent")
     q.tick()
     assert sorted(committable(q)) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("order, phase", [("sequential", "fan"), ("commit", "fin")])
+def test_a_dataset_that_becomes_ordered_lets_only_the_oldest_pass(q, order, phase):
+    """As after a loss of Redis: tasks were made before a daemon had said that order matters."""
+    q.tail(watermark=5)
+    for name, created in (("A", 5), ("B", 6)):
+        q("submit", f"b/{DS}/{name}", "batch", DS, "live", created, "")
+    for task in list(q.claim(limit=9)) if phase == "fin" else ():
+        q.fan(task, "end", sealed=True)
+    q("dataset", DS, "order", order)
+    assert not list(q.claim(limit=9))
+    q.redis.hset(f"{P}t:tail/{DS}", "offset", "7")
+    q.redis.zadd(f"{P}unlisted:{DS}", {f"tail/{DS}": 7})
+    q.tick()
+    assert [task.id[-1] for task in q.claim(limit=9)] == ["A"]
+
+
+def test_nothing_is_claimed_of_a_dataset_that_nobody_registered(q):
+    q.batch(files=1)
+    q.redis.delete(P + "datasets")
+    assert not list(q.claim("f")) and not list(q.claim())
+    q("dataset", DS)
+    assert q.one(cls="f")

@@ -339,6 +339,31 @@ def test_batch_not_found_for_a_moment(world, sim, aep_relay, sluiced, redis, jud
     judge()
 
 
+def test_batch_not_found_once_after_other_trouble(world, sim, aep_relay, sluiced, redis, judge):
+    """Attempts that were lost for other reasons are no sign that a batch does not exist."""
+    data = world.dataset()
+    batch = data.batch([100], status="loading", life=[[6000, "success"]])
+    sim.start()
+    relay, missing = aep_relay(), []
+
+    def lose(request):
+        if f"/batches/{batch.id} ".encode() in request and not missing:
+            missing.append(int(field(redis, task, "attempts")))
+            raise Answer(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        return request
+
+    task = f"b/{data.id}/{batch.id}"
+    daemon = sluiced(aep={"endpoint": through(relay)})
+    daemon.start()
+    wait_until(lambda: field(redis, task, "looks") not in ("", "0"), 20, "it was looked at")
+    redis.command("HSET", f"sluice:t:{task}", "attempts", "7")
+    relay.up = lose
+    committed(daemon, 1, 40)
+    assert missing and missing[0] >= 7
+    drained(daemon, redis)
+    judge()
+
+
 def test_skipped_by_an_operator_while_it_is_committed(world, sim, sluiced, redis, redis_relay,
                                                       bucket, judge):
     """The rows of a batch vanish under its commit: no manifest that lacks files."""

@@ -283,7 +283,8 @@ def test_rollback_asks_for_the_recent_past_again(world, sim, sluiced, redis, raw
     sim.add(data.batch([200], created=now_ms() - 1_100_000))  # listed too late for the overlap
     state = snapshot(raw)
     time.sleep(1)
-    restore(raw, state | {b"sluice:seq": raw.dump("sluice:nothing")})
+    del state[b"sluice:seq"]
+    restore(raw, state)
     all_done(redis, 2)
     assert lost(daemon) == 1
     judge()
