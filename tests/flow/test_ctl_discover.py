@@ -297,6 +297,18 @@ def test_files(ctl, world):
     assert document["failed_records"] == 2 and document["count"] == 1 and document["rows"]
 
 
+def test_diagnostics_on_short_pages(place, sim, world):
+    """Every row of /failed and /meta, however short the pages are."""
+    data = world.dataset()
+    batch = data.batch([10] * 25, status="failed", failed_records=3)
+    world.options["page_max"] = 2
+    sim.start()
+    kept = Ctl(place, sim, {"web": data}).document("files", batch.id)["kept"]
+    names = [row["path"] for row in kept if row["kind"] == "failed"]
+    assert sorted(names) == sorted(file.name for _, file in batch.rows())
+    assert len([row for row in kept if row["kind"] == "meta"]) == 4
+
+
 def test_files_of_many_directories(place, sim, world):
     """Nested dataset files, more than a page of them."""
     data = world.dataset()
