@@ -8,7 +8,6 @@
 
 #include "daemon/ctl/doctor.h"
 #include "lib/queue/queue_parts.h"
-#include "queue_lua.h"
 
 #define CONNECT_MS  5000
 #define REPLY_MS    5000
@@ -181,7 +180,7 @@ static void check_info(struct talk *talk)
 static void check_library(struct talk *talk)
 {
     struct doctor *doctor = talk->doctor;
-    int64_t ours = queue_library_version(queue_lua);
+    int64_t ours = queue_library_ours();
     const char *word[] = { "FCALL", "sluice_version", "1", doctor->ctl->settings.redis.prefix };
     enum err err = ask_redis(talk, 4, word);
     if (err == ERR_REDIS_LIBRARY)

@@ -155,7 +155,9 @@ static int show_parquet(struct table *table, struct reading *reading)
         return ask_refuse(reading->ask, reading->name);
     const uint8_t *end = (const uint8_t *)reading->bytes.data;
     bool sound = reading->bytes.len == 8 && memcmp(end + 4, MAGIC, 4) == 0;
-    uint32_t footer = sound ? end[0] | end[1] << 8 | end[2] << 16 | (uint32_t)end[3] << 24 : 0;
+    uint32_t footer =
+        sound ? end[0] | (uint32_t)end[1] << 8 | (uint32_t)end[2] << 16 | (uint32_t)end[3] << 24
+              : 0;
     sound = sound && (int64_t)footer + 12 <= reading->length;
     table_text(table, "format", "format",
                sound ? "Parquet" : "begins like Parquet, but its end is not one");

@@ -8,11 +8,12 @@
 
 #include "daemon/ctl/batches.h"
 #include "lib/aep/diagnose.h"
+#include "lib/aep/seen.h"
 #include "lib/base/digest.h"
 #include "lib/base/encode.h"
 
 #define PAGE       100
-#define PAGES_MAX  100
+#define DEPTH_MAX  3
 #define COPY_MAX   ASK_BYTES_MAX
 #define BATCH_PATH "/data/foundation/export/batches/"
 
@@ -48,13 +49,15 @@ struct walking {
     const char *batch, *kind;
     void *owner;
     bool (*entry)(void *owner, const struct diagnose_entry *entry);
+    struct seen seen;
     bool ended;
 };
 
 static enum err walk_directory(struct walking *walking, const char *directory, int depth);
 
+/* Rows that came before are passed over; *ret_fresh counts the others. */
 static enum err take_rows(struct walking *walking, const struct json_t *rows,
-                          const char *directory, int depth)
+                          const char *directory, int depth, size_t *ret_fresh)
 {
     enum err err = OK;
     for (size_t i = 0; i < json_count(rows) && !err && !walking->ended; i++) {
@@ -62,6 +65,9 @@ static enum err take_rows(struct walking *walking, const struct json_t *rows,
         if (!diagnose_read_entry(json_element(rows, i), directory, &entry))
             return fault_set(&walking->ask->fault, ERR_BAD_RESPONSE,
                              "Data Access: a row of %s without a usable name", walking->kind);
+        if (!seen_add(&walking->seen, walking->kind, entry.path))
+            continue;
+        ++*ret_fresh;
         if (entry.directory)
             err = walk_directory(walking, entry.path, depth + 1);
         else
@@ -70,29 +76,41 @@ static enum err take_rows(struct walking *walking, const struct json_t *rows,
     return err;
 }
 
-/* Offsets, as the specification says; a page that is not full, or the same again, is the last. */
+/* One page from `start` on; *ret_more: another one follows, so far as this one knows. */
+static enum err walk_page(struct walking *walking, const char *directory, int depth,
+                          size_t *start, bool *ret_more)
+{
+    AUTO_JSON *root = NULL;
+    size_t fresh = 0;
+    AUTO_TEXT char *path = quarantine_path(walking->batch, walking->kind, directory);
+    AUTO_TEXT char *asked =
+        mem_print("%s%slimit=%d&start=%zu", path, directory[0] ? "&" : "?", PAGE, *start);
+    enum err err = ask_json(walking->ask, AEP_LISTING, NULL, asked, &root);
+    const struct json_t *rows = diagnose_rows(root);
+    if (err)
+        return err;
+    if (!rows)
+        return fault_set(&walking->ask->fault, ERR_BAD_RESPONSE,
+                         "Data Access: %s is no listing", walking->kind);
+    err = take_rows(walking, rows, directory, depth, &fresh);
+    *start += json_count(rows);
+    bool linked = json_member(json_member(root, "_links"), "next");
+    *ret_more = fresh > 0 && (linked || json_count(rows) >= PAGE);
+    return err;
+}
+
+/* Only the presence of a next link counts: it says where, which the offset knows as well. */
 static enum err walk_directory(struct walking *walking, const char *directory, int depth)
 {
     enum err err = OK;
-    if (depth > 3)
+    size_t start = 0;
+    bool more = depth <= DEPTH_MAX;
+    if (!more)
         return fault_set(&walking->ask->fault, ERR_BAD_RESPONSE,
-                         "Data Access: directories of %s lead nowhere", walking->kind);
-    for (int page = 0; page < PAGES_MAX && !err && !walking->ended; page++) {
-        AUTO_JSON *root = NULL;
-        AUTO_TEXT char *path = quarantine_path(walking->batch, walking->kind, directory);
-        AUTO_TEXT char *asked =
-            page ? mem_print("%s%sstart=%d", path, directory[0] ? "&" : "?", page * PAGE)
-                 : mem_copy_text(path);
-        err = ask_json(walking->ask, AEP_LISTING, NULL, asked, &root);
-        const struct json_t *rows = diagnose_rows(root);
-        if (!err && !rows)
-            err = fault_set(&walking->ask->fault, ERR_BAD_RESPONSE,
-                            "Data Access: %s lists nothing", walking->kind);
-        if (!err)
-            err = take_rows(walking, rows, directory, depth);
-        if (json_count(rows) < PAGE)
-            break;
-    }
+                         "Data Access: directories of %s nested deeper than %d", walking->kind,
+                         DEPTH_MAX);
+    while (more && !err && !walking->ended)
+        err = walk_page(walking, directory, depth, &start, &more);
     return err;
 }
 
@@ -102,7 +120,9 @@ enum err quarantine_walk(struct ask *ask, const char *batch, const char *kind, v
     struct walking walking = {
         .ask = ask, .batch = batch, .kind = kind, .owner = owner, .entry = entry
     };
-    return walk_directory(&walking, "", 0);
+    enum err err = walk_directory(&walking, "", 0);
+    seen_release(&walking.seen);
+    return err;
 }
 
 /* ---- copies */

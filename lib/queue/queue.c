@@ -288,13 +288,18 @@ static void start_version(struct queue *queue)
     ask(queue, 4, (const char *const[]){ "FCALL", "sluice_version", "1", queue->prefix });
 }
 
+int64_t queue_library_ours(void)
+{
+    return queue_library_version(queue_lua);
+}
+
 static enum queue_state read_version(struct queue *queue, const struct redisReply *reply)
 {
     if (queue->check.fault.code == ERR_REDIS_LIBRARY)
         return QUEUE_LOAD;
     if (queue->check.fault.code)
         return unfit(queue, &queue->check.fault);
-    bool old = redis_reply_int(reply) < queue_library_version(queue_lua);
+    bool old = redis_reply_int(reply) < queue_library_ours();
     return old ? QUEUE_LOAD : QUEUE_COUNT;
 }
 

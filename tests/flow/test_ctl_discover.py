@@ -297,6 +297,18 @@ def test_files(ctl, world):
     assert document["failed_records"] == 2 and document["count"] == 1 and document["rows"]
 
 
+def test_diagnostics_on_short_pages(place, sim, world):
+    """Every row of /failed and /meta, however short the pages are."""
+    data = world.dataset()
+    batch = data.batch([10] * 25, status="failed", failed_records=3)
+    world.options["page_max"] = 2
+    sim.start()
+    kept = Ctl(place, sim, {"web": data}).document("files", batch.id)["kept"]
+    names = [row["path"] for row in kept if row["kind"] == "failed"]
+    assert sorted(names) == sorted(file.name for _, file in batch.rows())
+    assert len([row for row in kept if row["kind"] == "meta"]) == 4
+
+
 def test_files_of_many_directories(place, sim, world):
     """Nested dataset files, more than a page of them."""
     data = world.dataset()
@@ -316,7 +328,7 @@ def test_files_of_many_directories(place, sim, world):
     ("failed", 1, "look at it"), ("aborted", 1, "look at it"), ("inactive", 1, "look at it")])
 def test_last(status, may, text, place, sim, world):
     """May a new ingestion be scheduled? The exit status answers."""
-    data, empty = world.dataset(), world.dataset()
+    data = world.dataset()
     data.batch([10])
     last = data.batch([10], status=status)
     sim.start()
@@ -324,9 +336,16 @@ def test_last(status, may, text, place, sim, world):
     document = ctl.document("last", "web", status=may)
     assert (document["last_batch"], document["last_status"]) == (last.id, status)
     assert text in document["may_schedule"]
-    sim.arm("error_500:times=0,endpoint=last_batches")
-    assert ctl.document("last", "web", status=may)["source"] == "batches"
+
+
+def test_last_by_the_list(ctl, sim, world):
+    """Where lastBatches fails, the newest in the list; a dataset without any may begin."""
+    empty = world.dataset()
+    sim.add_dataset(empty)
     assert "no batch yet" in ctl.document("last", empty.id)["may_schedule"]
+    sim.arm("error_500:times=0,endpoint=last_batches")
+    document = ctl.document("last", "web")
+    assert document["source"] == "batches" and document["last_status"] == "success"
 
 
 # ---- input that cannot work, upstreams that do not answer
@@ -383,11 +402,18 @@ def test_no_token(place, sim, web):
     assert status == 1 and "[fail] aep.client_secret_file" in text
 
 
-def test_unreachable(ctl, sim):
-    """Passing trouble is waited out, lasting trouble is exit status 69."""
+def test_passing_trouble(ctl, sim):
+    """It is waited out."""
     sim.arm("throttle_429_retry_after:times=1,endpoint=dataset")
     sim.arm("error_503:times=1,endpoint=last_batches")
-    assert ctl.document("dataset", "web")["last_status"] == "success"
+    document = ctl.document("dataset", "web")
+    assert document["last_status"] == "success"
+    assert sim.counters()["statuses"]["last_batches 200"] == 1
+
+
+@pytest.mark.slow
+def test_unreachable(ctl, sim):
+    """Lasting trouble is exit status 69."""
     sim.stop()
     assert "sluicectl doctor" in ctl.refused(69, "dataset", "web")
     status, text, _ = ctl.run("doctor")
