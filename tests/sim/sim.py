@@ -26,6 +26,7 @@ from control import Control
 from faults import faults_from_text
 from gateway import Gateway, State
 from ground import World
+from ims import Ims
 
 BODY_MAX = 1 << 28  # of the controls: worlds may be large
 STOP_S = 5
@@ -35,7 +36,7 @@ def application(state):
     """All services behind the gateway."""
     gateway = Gateway(state)
     app = web.Application(middlewares=[gateway.front], client_max_size=BODY_MAX)
-    for service in (gateway, Catalog(state), Access(state), Control(state)):
+    for service in (Ims(state), Catalog(state), Access(state), Control(state)):
         app.add_routes(service.routes())
     return app
 
@@ -145,7 +146,7 @@ class Sim:
         return self.call("POST", "disarm", {"name": name} if name else {})
 
     def set(self, **settings):
-        """delay_ms, bytes_per_second, token_ttl."""
+        """delay_ms, bytes_per_second, and what gateway.IMS_SETTINGS says."""
         return self.call("POST", "settings", settings)
 
     def revoke(self):

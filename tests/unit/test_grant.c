@@ -215,21 +215,33 @@ static void secrets_come_from_the_credential_file(void **state)
 
 /* ---- the legacy exchange */
 
-static EVP_PKEY *write_key(void)
+static EVP_PKEY *key;
+
+static int setup(void **state)
 {
-    EVP_PKEY *key = EVP_RSA_gen(2048);
+    key = EVP_RSA_gen(2048); /* takes its time */
+    return key ? rig_setup_libraries(state) : -1;
+}
+
+static int teardown(void **state)
+{
+    EVP_PKEY_free(key);
+    return rig_release_libraries(state);
+}
+
+static void write_key(void)
+{
     FILE *file = fopen(other_file, "w");
     assert_non_null(file);
     assert_int_equal(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
     fclose(file);
-    return key;
 }
 
 static void assertions_are_exchanged(void **state)
 {
     (void)state;
     struct asker asker;
-    EVP_PKEY *key = write_key();
+    write_key();
     rig.options.auth = AEP_JWT;
     rig.options.technical_account = "T@techacct.adobe.com";
     rig.options.metascope = "ent_dataservices_sdk";
@@ -256,7 +268,6 @@ static void assertions_are_exchanged(void **state)
     assert_int_equal(asker.fault.code, ERR_SECRET);
     assert_non_null(strstr(asker.fault.text, "is no private key in PEM form"));
     assert_non_null(strstr(asker.fault.text, other_file));
-    EVP_PKEY_free(key);
 }
 
 /* ---- a ready token */
@@ -384,5 +395,5 @@ int main(void)
         TEST(refused_tokens_wait_for_the_file_to_change),
         TEST(files_without_a_token_are_told),
     };
-    return cmocka_run_group_tests(tests, rig_setup_libraries, rig_release_libraries);
+    return cmocka_run_group_tests(tests, setup, teardown);
 }
