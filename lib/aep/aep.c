@@ -388,10 +388,8 @@ static void judge(struct aep_call *call)
     } else if (http_status_err(req->status) != OK) {
         aep_error_read(&error, req->status, buf_text(&req->content), req->content.len);
         bool known = http_header(req, "x-request-id", id, sizeof id);
-        fault_set(&call->fault, error.err, "%s %d: %s%s%s%s%s", service_name[call->service],
-                  req->status, error.text[0] ? error.text : "no message",
-                  known ? ", request " : "", known ? id : "", error.advice[0] ? "; " : "",
-                  error.advice);
+        aep_error_fault(&call->fault, &error, service_name[call->service], req->status,
+                        known ? id : NULL);
         secret_redact(&call->token, call->fault.text);
         call->fault.retry_after_ms = http_retry_after(req, aep_now(call->aep));
     }

@@ -66,6 +66,14 @@ void aep_error_read(struct aep_error *error, int status, const char *body, size_
         error->advice = "the credential's role lacks a permission for this";
 }
 
+enum err aep_error_fault(struct fault *fault, const struct aep_error *error, const char *who,
+                         int status, const char *id)
+{
+    return fault_set(fault, error->err, "%s %d: %s%s%s%s%s", who, status,
+                     error->text[0] ? error->text : "no message", id ? ", request " : "",
+                     id ? id : "", error->advice[0] ? "; " : "", error->advice);
+}
+
 void aep_error_text(const char *body, size_t len, char *text, size_t size)
 {
     AUTO_JSON *root = NULL;

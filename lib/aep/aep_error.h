@@ -19,6 +19,10 @@ struct aep_error {
 
 void aep_error_read(struct aep_error *error, int status, const char *body, size_t len);
 
+/* The same as a fault of `who`: "who status: text, request id; advice". `id` may be NULL. */
+enum err aep_error_fault(struct fault *fault, const struct aep_error *error, const char *who,
+                         int status, const char *id);
+
 /*
  * The text of an error body in any of its shapes (gateway error_code/message, problem+json
  * title/detail, IMS error/error_description, errorMessage, plain text), cut, one line.

@@ -103,26 +103,36 @@ static enum err use_credential(struct grant *grant, struct credential *credentia
     return OK;
 }
 
-static enum err read_files(struct grant *grant, struct fault *fault)
+static enum err read_credential(struct grant *grant, struct fault *fault)
 {
     AUTO(credential_release) struct credential credential = { 0 };
-    bool needs_key = grant->auth == AEP_JWT;
-    if (grant->secret_file && read_secret_file(grant, fault))
-        return fault->code;
-    if (grant->credential_file && (!grant->secret_file || (needs_key && !grant->key_file)) &&
-        (grant_read_credential(grant->credential_file, &credential, fault) ||
-         use_credential(grant, &credential, fault)))
-        return fault->code;
+    bool secret_here = !grant->secret_file;
+    bool key_here = grant->auth == AEP_JWT && !grant->key_file;
+    if (!grant->credential_file || (!secret_here && !key_here))
+        return OK;
+    enum err err = grant_read_credential(grant->credential_file, &credential, fault);
+    return err ? err : use_credential(grant, &credential, fault);
+}
+
+static enum err read_files(struct grant *grant, struct fault *fault)
+{
+    enum err err = grant->secret_file ? read_secret_file(grant, fault) : OK;
+    if (!err)
+        err = read_credential(grant, fault);
+    if (err)
+        return err;
     if (grant->secrets == 0)
         return fault_set(fault, ERR_SECRET, "no client secret: %s%s",
                          grant->credential_file ? "none in credential file "
                                                 : "set aep.client_secret_file",
                          grant->credential_file ? grant->credential_file : "");
-    if (needs_key && grant->key_file)
+    if (grant->auth != AEP_JWT)
+        return OK;
+    if (grant->key_file)
         return secret_read_file(grant->key_file, &grant->key, fault);
-    if (needs_key && !grant->key.text)
-        return fault_set(fault, ERR_SECRET, "no private key: set aep.private_key_file");
-    return OK;
+    return grant->key.text
+               ? OK
+               : fault_set(fault, ERR_SECRET, "no private key: set aep.private_key_file");
 }
 
 /* ---- the form */

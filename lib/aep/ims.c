@@ -313,9 +313,7 @@ static enum err read_answer(struct ims *ims, struct secret *token, int64_t *life
     fault->retry_after_ms = http_retry_after(req, loop_wall(ims->loop));
     aep_error_read(&error, req->status, buf_text(&req->content), req->content.len);
     ims->unknown_secret = strcmp(error.code, BAD_SECRET) == 0;
-    return fault_set(fault, error.err, "IMS %d: %s%s%s", req->status,
-                     error.text[0] ? error.text : "no message", error.advice[0] ? "; " : "",
-                     error.advice);
+    return aep_error_fault(fault, &error, "IMS", req->status, NULL);
 }
 
 static enum err accept_answer(struct ims *ims)
