@@ -81,7 +81,8 @@ bool breaker_note(struct breaker *breaker, const struct fault *fault, struct mon
         return close_breaker(breaker);
     if (verdict == NEUTRAL)
         return false;
-    bool believed = ++breaker->faults >= BREAKER_FAULTS;
+    /* Of a refused credential one case is enough: it is the same for every task. */
+    bool believed = ++breaker->faults >= BREAKER_FAULTS || fault->code == ERR_CREDENTIAL;
     breaker->hints = 0;
     bool was_closed = breaker->state == BREAKER_CLOSED;
     if (believed || !was_closed)

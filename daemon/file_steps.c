@@ -190,6 +190,8 @@ void file_start_stream(struct file *file)
         .source = file->plan.source,
         .upload_id = file->parts.count > 1 ? file->upload_id : NULL,
         .parts = &file->parts,
+        .exported_bytes =
+            metrics_exported(&file->task.core->metrics, file->task.lease->dataset),
         .may_store = may_store,
         .stored = on_part_stored,
         .done = on_transfer,

@@ -309,6 +309,8 @@ static void answer_metrics(struct health *health, struct unixsock_answer *answer
                         aep_limit(core->aep, AEP_CONTENT)->window);
     metrics_print_gauge(out, "sluice_log_lines_lost", "could not be written since the start",
                         (double)log_lost());
+    metrics_print_gauge(out, "sluice_client_secret_in_use", "1 or 2; 0 = none has worked yet",
+                        aep_secret_in_use(core->aep));
     metrics_print_gauge(out, "sluice_token_expires_seconds", "until the access token ends",
                         (double)aep_token_expires_in_ms(core->aep) / 1000);
 }

@@ -23,6 +23,7 @@
 #include "daemon/scheduler.h"
 #include "daemon/tail.h"
 #include "daemon/task.h"
+#include "daemon/tenant.h"
 #include "daemon/uploader.h"
 #include "lib/base/digest.h"
 #include "lib/base/log.h"
@@ -39,6 +40,7 @@ struct program {
     struct health *health;
     struct janitor *janitor;
     struct timer notify, grace;
+    int secret; /* which one was in use last */
     int exit_code;
     bool stopping, trimmed;
 };
@@ -57,6 +59,7 @@ static void on_grace(struct timer *timer);
 static void on_drained(struct core *core);
 static void refuse(struct core *core, const struct fault *fault);
 static void on_aep_note(void *owner, enum aep_upstream upstream, const struct fault *fault);
+static void note_secret(struct core *core);
 static void on_s3_note(void *owner, const struct s3_call *call);
 
 int main(int argc, char **argv)
@@ -191,9 +194,7 @@ static int run(const char *config)
 static enum err load_secrets(struct program *program, struct fault *fault)
 {
     const struct settings *settings = &program->settings;
-    struct secret probe = { 0 };
-    enum err err = secret_read_file(settings->aep.client_secret_file, &probe, fault);
-    secret_release(&probe); /* only to complain early; read again for each token */
+    enum err err = tenant_check_secrets(settings, fault);
     if (!err)
         err = s3_credentials_load(settings->s3.credentials_file, settings->s3.profile,
                                   &program->core.credentials, fault);
@@ -224,18 +225,9 @@ static void build_aep(struct program *program)
     program->api = http_new(program->core.loop, &http);
     http.socket_buffer = (size_t)settings->transfer.socket_bytes;
     program->data = http_new(program->core.loop, &http);
-    struct aep_options options = {
-        .endpoint = settings->aep.endpoint,
-        .ims_endpoint = settings->aep.ims_endpoint,
-        .org = settings->aep.org,
-        .client_id = settings->aep.client_id,
-        .client_secret_file = settings->aep.client_secret_file,
-        .scopes = settings->aep.scopes,
-        .sandbox = settings->aep.sandbox,
-        .requests_per_second = (double)settings->aep.requests_per_second,
-        .window_start = (int)settings->aep.window_start,
-        .window_max = (int)settings->aep.window_max,
-    };
+    struct aep_options options = tenant_options(settings);
+    if (tenant_warning(settings))
+        log_event(LOG_WARN, "ims", "%s", tenant_warning(settings));
     program->core.aep = aep_new(program->core.loop, program->api, program->data, &options);
     aep_watch(program->core.aep, &program->core, on_aep_note);
 }
@@ -295,6 +287,7 @@ static void take_apart(struct program *program)
     tail_memory_free(core->tail_memory, program->settings.datasets);
     pool_free(core->pool);
     loop_free(core->loop);
+    metrics_release(&core->metrics);
     s3_credentials_release(&core->credentials);
     secret_release(&program->redis_password);
     settings_release(&program->settings);
@@ -312,6 +305,18 @@ static void on_aep_note(void *owner, enum aep_upstream upstream, const struct fa
         [AEP_OF_ACCESS] = UPSTREAM_ACCESS,
     };
     upstream_note(owner, of[upstream], fault);
+    note_secret(owner);
+}
+
+/* During a rotation it should be known which of two secrets is still needed. */
+static void note_secret(struct core *core)
+{
+    struct program *program = container_of(core, struct program, core);
+    int secret = aep_secret_in_use(core->aep);
+    if (secret > 1 || program->secret > 1)
+        if (secret != program->secret)
+            log_event(LOG_INFO, "ims", "client secret %d of 2 is the one that works", secret);
+    program->secret = secret;
 }
 
 /* A store that still answers questions may have stopped taking data. */

@@ -3,6 +3,15 @@
 #include "daemon/metrics.h"
 
 #include <inttypes.h>
+#include <string.h>
+
+#include "lib/base/json.h"
+
+struct metrics_exported {
+    struct metrics_exported *next;
+    char *dataset;
+    int64_t bytes;
+};
 
 static const struct {
     size_t offset;
@@ -17,6 +26,44 @@ void metrics_count_dead(struct metrics *metrics, enum err why)
 {
     metrics->dead_letters++;
     metrics->dead_by_class[why]++;
+}
+
+int64_t *metrics_exported(struct metrics *metrics, const char *dataset)
+{
+    struct metrics_exported **at = &metrics->exported;
+    while (*at && strcmp((*at)->dataset, dataset) != 0)
+        at = &(*at)->next;
+    if (!*at) {
+        *at = mem_alloc(sizeof **at);
+        (*at)->dataset = mem_copy_text(dataset);
+    }
+    return &(*at)->bytes;
+}
+
+void metrics_release(struct metrics *metrics)
+{
+    for (struct metrics_exported *next, *at = metrics->exported; at; at = next) {
+        next = at->next;
+        mem_free(at->dataset);
+        mem_free(at);
+    }
+    metrics->exported = NULL;
+}
+
+/* A label is quoted as a text of JSON is. */
+static void print_exported(const struct metrics *metrics, struct buf *out)
+{
+    static const char name[] = "sluice_exported_bytes_total";
+    if (metrics->exported)
+        buf_print(out,
+                  "# HELP %s file bytes received from the source, by dataset\n"
+                  "# TYPE %s counter\n",
+                  name, name);
+    for (const struct metrics_exported *at = metrics->exported; at; at = at->next) {
+        buf_print(out, "%s{dataset=", name);
+        json_write_text(out, at->dataset, strlen(at->dataset));
+        buf_print(out, "} %" PRId64 "\n", at->bytes);
+    }
 }
 
 /* Classes appear with their first task. */
@@ -44,6 +91,7 @@ void metrics_print(const struct metrics *metrics, struct buf *out)
                   row[i].help, row[i].name, row[i].name, *value);
     }
     print_dead(metrics, out);
+    print_exported(metrics, out);
 }
 
 void metrics_print_gauge(struct buf *out, const char *name, const char *help, double value)

@@ -37,11 +37,19 @@ struct metrics {
 #define X(member, name, help) int64_t member;
     METRIC_LIST(X)
 #undef X
-    int64_t dead_by_class[ERR_COUNT]; /* dead_letters, by what they died of */
+    int64_t dead_by_class[ERR_COUNT];  /* dead_letters, by what they died of */
+    struct metrics_exported *exported; /* per dataset, made as they appear */
 };
+void metrics_release(struct metrics *metrics);
 
 /* One more task was given up. */
 void metrics_count_dead(struct metrics *metrics, enum err why);
+
+/*
+ * The counter of bytes that a dataset has cost at Data Access since the start, repetitions
+ * included: contracts cap them. Never moves. The lasting record are the manifests.
+ */
+int64_t *metrics_exported(struct metrics *metrics, const char *dataset);
 
 /* Prometheus text format 0.0.4. */
 void metrics_print(const struct metrics *metrics, struct buf *out);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/tenant.h"
 #include "lib/base/conf.h"
 #include "lib/s3/key.h"
 
@@ -24,8 +25,6 @@
 #define DEFAULT_KEY "{prefix}{dataset}/dt={created:%Y-%m-%d}/{file_id}-{name}"
 #define DEFAULT_MANIFEST                                                                       \
     "{prefix}{dataset}/_sluice/manifests/dt={created:%Y-%m-%d}/{batch}.json"
-#define DEFAULT_SCOPES                                                                         \
-    "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session"
 
 /* clang-format off */
 static const struct conf_row row[] = {
@@ -43,13 +42,28 @@ static const struct conf_row row[] = {
   "origin of Catalog and Data Access" },
 { "aep.ims_endpoint", CONF_TEXT, AT(aep.ims_endpoint), "https://ims-na1.adobelogin.com", 8, 400, NULL, 0,
   "origin of the token service" },
-{ "aep.org", CONF_TEXT, AT(aep.org), NULL, 3, 100, NULL, REQ, "organisation id, …@AdobeOrg" },
-{ "aep.client_id", CONF_TEXT, AT(aep.client_id), NULL, 1, 200, NULL, REQ,
-  "client id of the OAuth server-to-server credential (also sent as x-api-key)" },
-{ "aep.client_secret_file", CONF_TEXT, AT(aep.client_secret_file), NULL, 1, 400, NULL, REQ,
-  "file with the client secret, mode 0600" },
-{ "aep.scopes", CONF_TEXT, AT(aep.scopes), DEFAULT_SCOPES, 1, 1000, NULL, 0, "OAuth scopes" },
-{ "aep.sandbox", CONF_TEXT, AT(aep.sandbox), "prod", 1, 100, NULL, 0, "sandbox name, lower case" },
+{ "aep.auth", CONF_CHOICE, AT(aep.auth), "auto", 0, 0, "auto|oauth|jwt|token", 0,
+  "auto: token if there is a token_file, jwt if there is a private key, else oauth" },
+{ "aep.org", CONF_TEXT, AT(aep.org), NULL, 3, 100, NULL, 0,
+  "organisation id, …@AdobeOrg; required unless the credential file has it" },
+{ "aep.client_id", CONF_TEXT, AT(aep.client_id), NULL, 1, 200, NULL, 0,
+  "client id of the credential (also sent as x-api-key); required unless the credential file has it" },
+{ "aep.client_secret_file", CONF_TEXT, AT(aep.client_secret_file), NULL, 1, 400, NULL, 0,
+  "file with the client secret, mode 0600; a second line is the other one during a rotation" },
+{ "aep.credential_file", CONF_TEXT, AT(aep.credential_file), NULL, 1, 400, NULL, 0,
+  "file of the Developer Console, aepp, aio or Postman, mode 0600; gives what is absent here" },
+{ "aep.token_file", CONF_TEXT, AT(aep.token_file), NULL, 1, 400, NULL, 0,
+  "file in which another program keeps an access token; replaces the client secret" },
+{ "aep.technical_account", CONF_TEXT, AT(aep.technical_account), NULL, 1, 200, NULL, 0,
+  "of a legacy JWT credential, …@techacct.adobe.com" },
+{ "aep.private_key_file", CONF_TEXT, AT(aep.private_key_file), NULL, 1, 400, NULL, 0,
+  "of a legacy JWT credential: RSA key in PEM form, mode 0600" },
+{ "aep.metascope", CONF_TEXT, AT(aep.metascope), "ent_dataservices_sdk", 1, 100, NULL, 0,
+  "of a legacy JWT credential" },
+{ "aep.scopes", CONF_TEXT, AT(aep.scopes), NULL, 1, 1000, NULL, 0,
+  "OAuth scopes, if not the credential file's or the five that AEP needs" },
+{ "aep.sandbox", CONF_TEXT, AT(aep.sandbox), NULL, 1, 100, NULL, 0,
+  "sandbox name, lower case; absent: the credential file's, else prod" },
 { "aep.ca_file", CONF_TEXT, AT(aep.ca_file), NULL, 1, 400, NULL, 0, "CA bundle instead of the system's" },
 { "aep.proxy", CONF_TEXT, AT(aep.proxy), NULL, 1, 400, NULL, 0, "HTTP proxy; the environment is ignored" },
 { "aep.requests_per_second", CONF_NUMBER, AT(aep.requests_per_second), "20", 1, 100000, NULL, 0,
@@ -170,6 +184,7 @@ enum err settings_load(const char *file, struct settings *settings, struct buf *
     if (strspn(settings->health.mode_text, "01234567") != strlen(settings->health.mode_text))
         complain(errors, file, "health.mode", "must be octal, like 0660");
     settings->health.mode = (unsigned)strtoul(settings->health.mode_text, NULL, 8) & 0777;
+    tenant_settle(settings, file, errors);
     for (size_t i = 0; i < settings->datasets; i++)
         check_dataset(settings, i, file, errors);
     return errors->len > before ? ERR_CONFIG : OK;

@@ -28,6 +28,8 @@ struct settings {
     } redis;
     struct {
         char *endpoint, *ims_endpoint, *org, *client_id, *client_secret_file, *scopes, *sandbox;
+        int auth; /* enum auth; settled by tenant.c, which also fills in what was left out */
+        char *credential_file, *token_file, *technical_account, *private_key_file, *metascope;
         char *ca_file, *proxy;
         int64_t requests_per_second, window_start, window_max;
         int64_t overlap_ms, settle_ms;
@@ -56,6 +58,7 @@ struct settings {
     size_t datasets;
 };
 
+enum auth { AUTH_AUTO, AUTH_OAUTH, AUTH_JWT, AUTH_TOKEN };
 enum s3_conditional { CONDITIONAL_AUTO, CONDITIONAL_REQUIRE };
 enum s3_addressing { ADDRESSING_PATH, ADDRESSING_VIRTUAL };
 

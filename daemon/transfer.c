@@ -303,6 +303,7 @@ static enum http_data on_data(struct access_read *read, const void *bytes, size_
     if (now < len)
         buf_add(&lane->carry, (const char *)bytes + now, len - now);
     lane->transfer->core->metrics.bytes_received += (int64_t)len;
+    *lane->transfer->exported_bytes += (int64_t)len;
     if (part_full(lane))
         loop_defer(lane->transfer->core->loop, &lane->step);
     return HTTP_TAKEN;

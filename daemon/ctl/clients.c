@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/ctl/ctl.h"
+#include "daemon/tenant.h"
 #include "lib/base/encode.h"
 
 #define CONNECT_MS 10000
@@ -19,18 +20,8 @@ static void make_aep(struct ctl_clients *clients, const struct ctl *ctl)
                                  .plain_http = true,
                                  .max_connections = AEP_CALLS,
                                  .connect_timeout_ms = CONNECT_MS };
-    struct aep_options options = {
-        .endpoint = settings->aep.endpoint,
-        .ims_endpoint = settings->aep.ims_endpoint,
-        .org = settings->aep.org,
-        .client_id = settings->aep.client_id,
-        .client_secret_file = settings->aep.client_secret_file,
-        .scopes = settings->aep.scopes,
-        .sandbox = settings->aep.sandbox,
-        .requests_per_second = (double)settings->aep.requests_per_second,
-        .window_start = AEP_CALLS,
-        .window_max = AEP_CALLS,
-    };
+    struct aep_options options = tenant_options(settings);
+    options.window_start = options.window_max = AEP_CALLS;
     clients->api = http_new(ctl->loop, &http);
     clients->data = http_new(ctl->loop, &http);
     clients->aep = aep_new(ctl->loop, clients->api, clients->data, &options);
@@ -58,10 +49,8 @@ static void make_s3(struct ctl_clients *clients, const struct ctl *ctl, size_t c
 
 enum err ctl_clients_init_aep(struct ctl_clients *clients, struct ctl *ctl, struct fault *fault)
 {
-    struct secret probe = { 0 };
     *clients = (struct ctl_clients){ 0 };
-    enum err err = secret_read_file(ctl->settings.aep.client_secret_file, &probe, fault);
-    secret_release(&probe); /* only to complain early; read again for each token */
+    enum err err = tenant_check_secrets(&ctl->settings, fault);
     if (!err)
         make_aep(clients, ctl);
     return err;

@@ -243,6 +243,11 @@ const struct fault *aep_auth_fault(const struct aep *aep)
     return ims_expires_in_ms(aep->ims) > 0 ? &none : ims_fault(aep->ims);
 }
 
+int aep_secret_in_use(const struct aep *aep)
+{
+    return ims_secret(aep->ims);
+}
+
 int64_t aep_token_expires_in_ms(const struct aep *aep)
 {
     return ims_expires_in_ms(aep->ims);
@@ -376,16 +381,16 @@ static void on_http_done(struct http_req *req)
 static void judge(struct aep_call *call)
 {
     const struct http_req *req = &call->http;
-    char text[160], id[48];
+    struct aep_error error;
+    char id[48];
     if (req->result != OK) {
         call->fault = req->fault;
         call->fault.code = req->result;
     } else if (http_status_err(req->status) != OK) {
-        aep_error_text(buf_text(&req->content), req->content.len, text, sizeof text);
+        aep_error_read(&error, req->status, buf_text(&req->content), req->content.len);
         bool known = http_header(req, "x-request-id", id, sizeof id);
-        fault_set(&call->fault, http_status_err(req->status), "%s %d: %s%s%s",
-                  service_name[call->service], req->status, text[0] ? text : "no message",
-                  known ? ", request " : "", known ? id : "");
+        aep_error_fault(&call->fault, &error, service_name[call->service], req->status,
+                        known ? id : NULL);
         secret_redact(&call->token, call->fault.text);
         call->fault.retry_after_ms = http_retry_after(req, aep_now(call->aep));
     }
@@ -431,13 +436,25 @@ static void repeat(struct aep_call *call)
     admit(service_of(call));
 }
 
+/* Listings and contents of Data Access have windows of their own, but are one service. */
+static void close_doors(struct aep_call *call, struct mono until)
+{
+    if (call->service == AEP_CATALOG)
+        return;
+    ratelimit_close(&call->aep->service[AEP_LISTING].limit, until);
+    ratelimit_close(&call->aep->service[AEP_CONTENT].limit, until);
+}
+
 static void leave_room(struct aep_call *call, enum ratelimit_verdict verdict)
 {
+    struct mono now = loop_now(call->aep->loop);
+    int64_t wait_ms = call->fault.retry_after_ms;
     if (!call->took_room)
         return;
     call->took_room = false;
-    ratelimit_done(&service_of(call)->limit, verdict, call->fault.retry_after_ms, call->started,
-                   loop_now(call->aep->loop));
+    ratelimit_done(&service_of(call)->limit, verdict, wait_ms, call->started, now);
+    if (verdict == RATELIMIT_THROTTLED && wait_ms > 0)
+        close_doors(call, mono_after_ms(now, wait_ms));
 }
 
 static void end(struct aep_call *call)

@@ -11,6 +11,7 @@
 #ifndef SLUICE_AEP_AEP_H
 #define SLUICE_AEP_AEP_H
 
+#include "lib/aep/aep_error.h"
 #include "lib/base/json.h"
 #include "lib/base/secret.h"
 #include "lib/net/http.h"
@@ -18,13 +19,20 @@
 
 struct aep;
 
+/* How access tokens are come by: OAuth server-to-server; legacy JWT exchange; a ready file. */
+enum aep_auth { AEP_OAUTH, AEP_JWT, AEP_TOKEN };
+
 struct aep_options {
     const char *endpoint;     /* https://platform.adobe.io */
     const char *ims_endpoint; /* https://ims-na1.adobelogin.com */
     const char *org;          /* …@AdobeOrg */
     const char *client_id;
-    const char *client_secret_file; /* re-read at each token request */
-    const char *scopes;             /* comma separated */
+    enum aep_auth auth;
+    /* Files are read again for each token. NULL: the credential file (credential.h) has it. */
+    const char *client_secret_file; /* a line, or two while the secret is rotated */
+    const char *credential_file, *token_file, *private_key_file;
+    const char *scopes; /* comma separated */
+    const char *technical_account, *metascope;
     const char *sandbox;
     double requests_per_second;   /* of each service; shared by the fleet */
     int window_start, window_max; /* requests in flight per service */
@@ -54,6 +62,7 @@ void aep_watch(struct aep *aep, void *owner, aep_note *note);
 /* For the health check: OK, or why there is no token. */
 const struct fault *aep_auth_fault(const struct aep *aep);
 int64_t aep_token_expires_in_ms(const struct aep *aep); /* 0 = none */
+int aep_secret_in_use(const struct aep *aep); /* 1 or 2: which one worked; 0 = none has yet */
 
 /*
  * One call, embedded in typed requests (catalog.h, access.h) and kept by its owner until `done`
@@ -79,11 +88,5 @@ struct aep_call {
 void aep_start(struct aep *aep, struct aep_call *call);
 void aep_cancel(struct aep_call *call);
 void aep_call_release(struct aep_call *call); /* in or after done; zeroes */
-
-/*
- * The text of an error body in any of its shapes (gateway error_code/message, problem+json
- * title/detail, IMS error/error_description, errorMessage, plain text), cut, one line. Pure.
- */
-void aep_error_text(const char *body, size_t len, char *text, size_t size);
 
 #endif

@@ -9,17 +9,22 @@
  * the next try get the last fault at once, with the time left: their tasks wait in the queue,
  * not in memory. No task is to blame for a missing token, so only rows with ACT_WAIT leave this
  * file.
+ *
+ * Of two client secrets the one that worked last is tried first; if IMS does not know it, the
+ * other one follows at once, as part of the same try.
  */
 #include "lib/aep/ims.h"
 
 #include <string.h>
 
+#include "lib/aep/grant.h"
+#include "lib/aep/token_file.h"
 #include "lib/base/digest.h"
-#include "lib/base/encode.h"
 #include "lib/net/retry.h"
 
 #define ANSWER_MAX     (64 * 1024)
 #define TOKEN_MAX      (16 * 1024)
+#define BAD_SECRET     "invalid_client"
 #define TIMEOUT_MS     30000
 #define REQUEST_GAP_MS 1000
 #define BACKOFF_CAP_MS 60000
@@ -32,7 +37,8 @@
 struct ims {
     struct loop *loop;
     struct http *http;
-    char *url, *client_id, *secret_file, *scopes;
+    struct grant grant;
+    struct token_file file; /* its path is NULL where tokens are asked for */
     struct secret token;
     struct mono asked_at, issued_at, refresh_at, expires_at, next_try_at;
     int failures, refusals; /* in a row */
@@ -40,14 +46,18 @@ struct ims {
     struct list waiters;
     struct timer timer;
     struct http_req req;
-    struct buf form;
-    struct secret secret; /* what the form was made with */
-    bool freed;           /* the owner has gone, the request has not yet */
+    size_t secret; /* which one worked last, from 0 */
+    bool proven;   /* one has worked */
+    bool unknown_secret,
+        second; /* of the request under way: IMS said so; it is the other one */
+    bool freed; /* the owner has gone, the request has not yet */
 };
 
 static void wake(struct ims *ims);
 static void on_timer(struct timer *timer);
-static enum err send_request(struct ims *ims);
+static bool begin(struct ims *ims);
+static void read_file(struct ims *ims);
+static enum err send_request(struct ims *ims, size_t secret);
 static void on_answer(struct http_req *req);
 static enum err accept_answer(struct ims *ims);
 static void answer_waiters(struct ims *ims);
@@ -57,15 +67,11 @@ static void destroy(struct ims *ims);
 struct ims *ims_new(struct loop *loop, struct http *http, const struct aep_options *options)
 {
     struct ims *ims = mem_alloc(sizeof *ims);
-    size_t len = strlen(options->ims_endpoint);
-    while (len > 0 && options->ims_endpoint[len - 1] == '/')
-        len--;
     ims->loop = loop;
     ims->http = http;
-    ims->url = mem_print("%.*s/ims/token/v3", (int)len, options->ims_endpoint);
-    ims->client_id = mem_copy_text(options->client_id);
-    ims->secret_file = mem_copy_text(options->client_secret_file);
-    ims->scopes = mem_copy_text(options->scopes ? options->scopes : "");
+    grant_init(&ims->grant, options);
+    if (options->auth == AEP_TOKEN)
+        ims->file.path = mem_copy_text(options->token_file);
     ims->timer.fire = on_timer;
     list_init(&ims->waiters);
     return ims;
@@ -86,21 +92,11 @@ void ims_free(struct ims *ims)
         destroy(ims);
 }
 
-static void forget_form(struct ims *ims)
-{
-    mem_wipe(ims->form.data, ims->form.size);
-    buf_release(&ims->form);
-    secret_release(&ims->secret);
-}
-
 static void destroy(struct ims *ims)
 {
     http_req_release(&ims->req);
-    forget_form(ims);
-    mem_free(ims->url);
-    mem_free(ims->client_id);
-    mem_free(ims->secret_file);
-    mem_free(ims->scopes);
+    grant_release(&ims->grant);
+    mem_free(ims->file.path);
     mem_free(ims);
 }
 
@@ -113,6 +109,10 @@ static bool alive(const struct ims *ims)
 
 const struct secret *ims_token(struct ims *ims, struct ims_waiter *waiter)
 {
+    if (token_file_changed(&ims->file, loop_now(ims->loop))) {
+        ims->refusals = 0;
+        read_file(ims);
+    }
     bool usable = alive(ims);
     if (usable && !mono_due(ims->refresh_at, loop_now(ims->loop)))
         return &ims->token;
@@ -137,8 +137,13 @@ void ims_reject(struct ims *ims, const char *token)
     ims->refusals = age < YOUNG_MS ? ims->refusals + 1 : 0;
     if (ims->refusals == 0)
         return;
-    fault_set(&ims->fault, ERR_DENIED, "platform refuses an access token issued %lld s ago",
-              (long long)age / 1000);
+    if (ims->file.path)
+        fault_set(&ims->fault, ERR_CREDENTIAL,
+                  "platform refuses the token in %s: write a new one", ims->file.path);
+    else
+        fault_set(&ims->fault, ERR_CREDENTIAL,
+                  "platform refuses an access token issued %lld s ago: check aep.org",
+                  (long long)age / 1000);
     /* The first may be a slip; those after it are a sign that no token will do. */
     if (ims->refusals > 1)
         back_off(ims, ims->refusals);
@@ -147,6 +152,11 @@ void ims_reject(struct ims *ims, const char *token)
 const struct fault *ims_fault(const struct ims *ims)
 {
     return &ims->fault;
+}
+
+int ims_secret(const struct ims *ims)
+{
+    return ims->proven ? (int)ims->secret + 1 : 0;
 }
 
 int64_t ims_expires_in_ms(const struct ims *ims)
@@ -175,9 +185,39 @@ static void on_timer(struct timer *timer)
     struct ims *ims = container_of(timer, struct ims, timer);
     if (http_running(&ims->req))
         return;
-    if (wait_ms(ims) == 0 && send_request(ims) == OK)
-        return;
-    answer_waiters(ims);
+    if (wait_ms(ims) > 0 || !begin(ims))
+        answer_waiters(ims);
+}
+
+/* True if an answer will come. */
+static bool begin(struct ims *ims)
+{
+    if (!ims->file.path)
+        return send_request(ims, ims->secret) == OK;
+    read_file(ims);
+    return false;
+}
+
+static void keep_token(struct ims *ims, const struct secret *token, struct mono issued_at,
+                       int64_t life_ms, int64_t early_ms)
+{
+    secret_set(&ims->token, token->text, token->len);
+    ims->issued_at = issued_at;
+    ims->refresh_at = mono_after_ms(issued_at, life_ms - early_ms);
+    ims->expires_at = mono_after_ms(issued_at, life_ms);
+}
+
+/* A token that still lives is better than a file that cannot be read. */
+static void read_file(struct ims *ims)
+{
+    AUTO(secret_release) struct secret token = { 0 };
+    struct fault fault = { 0 };
+    int64_t life_ms = 0;
+    struct mono now = loop_now(ims->loop);
+    ims->next_try_at = mono_after_ms(now, REQUEST_GAP_MS);
+    if (!token_file_read(&ims->file, loop_wall(ims->loop), &token, &life_ms, &fault))
+        keep_token(ims, &token, now, life_ms, 0);
+    ims->fault = fault;
 }
 
 static void back_off(struct ims *ims, int attempt)
@@ -191,42 +231,22 @@ static void back_off(struct ims *ims, int attempt)
     ims->next_try_at = mono_after_ms(loop_now(ims->loop), ms);
 }
 
-static void write_form(struct ims *ims, const struct secret *secret)
-{
-    const struct {
-        const char *name, *text;
-    } field[] = {
-        { "grant_type", "client_credentials" },
-        { "client_id", ims->client_id },
-        { "scope", ims->scopes },
-        { "client_secret", secret->text },
-    };
-    /* Sized in advance: growing would leave copies of the secret behind. */
-    size_t size = 128 + 3 * (strlen(ims->client_id) + strlen(ims->scopes) + secret->len);
-    ims->form = (struct buf){ .data = mem_alloc(size), .size = size, .max = size - 1 };
-    for (size_t i = 0; i < sizeof field / sizeof *field; i++) {
-        buf_print(&ims->form, "%s%s=", i ? "&" : "", field[i].name);
-        encode_percent(&ims->form, field[i].text, strlen(field[i].text), "");
-    }
-    assert(!ims->form.overflow);
-}
-
-static enum err send_request(struct ims *ims)
+static enum err send_request(struct ims *ims, size_t secret)
 {
     struct fault fault = { 0 };
     ims->next_try_at = mono_after_ms(loop_now(ims->loop), REQUEST_GAP_MS);
-    if (secret_read_file(ims->secret_file, &ims->secret, &fault)) {
+    if (grant_make(&ims->grant, secret, loop_wall(ims->loop), &fault)) {
+        grant_forget(&ims->grant);
         ims->fault = fault;
         back_off(ims, ims->failures++);
         return fault.code;
     }
-    write_form(ims, &ims->secret);
     ims->asked_at = loop_now(ims->loop);
     ims->req = (struct http_req){
         .method = "POST",
-        .url = ims->url,
-        .body = ims->form.data,
-        .body_len = ims->form.len,
+        .url = ims->grant.url,
+        .body = ims->grant.form.data,
+        .body_len = ims->grant.form.len,
         .timeout_ms = TIMEOUT_MS,
         .max_body = ANSWER_MAX,
         .done = on_answer,
@@ -237,6 +257,13 @@ static enum err send_request(struct ims *ims)
     return OK;
 }
 
+static void forget_request(struct ims *ims)
+{
+    mem_wipe(ims->req.content.data, ims->req.content.size);
+    http_req_release(&ims->req);
+    grant_forget(&ims->grant);
+}
+
 static void on_answer(struct http_req *req)
 {
     struct ims *ims = container_of(req, struct ims, req);
@@ -244,13 +271,21 @@ static void on_answer(struct http_req *req)
         destroy(ims);
         return;
     }
-    if (accept_answer(ims) == OK)
+    size_t secret = ims->grant.which;
+    bool failed = accept_answer(ims) != OK;
+    bool other = failed && ims->unknown_secret && !ims->second && ims->grant.secrets > 1;
+    forget_request(ims);
+    ims->second = other;
+    if (other && send_request(ims, 1 - secret) == OK)
+        return;
+    ims->second = false;
+    if (!failed) {
         ims->failures = 0;
-    else
+        ims->secret = secret;
+        ims->proven = true;
+    } else if (!other) {
         back_off(ims, ims->failures++);
-    mem_wipe(req->content.data, req->content.size);
-    http_req_release(req);
-    forget_form(ims);
+    }
     answer_waiters(ims);
 }
 
@@ -263,28 +298,22 @@ static enum err blame_upstream(struct fault *fault)
     return fault->code;
 }
 
-static enum err read_answer(const struct http_req *req, struct wall now, struct secret *token,
-                            int64_t *life_ms, struct fault *fault)
+static enum err read_answer(struct ims *ims, struct secret *token, int64_t *life_ms,
+                            struct fault *fault)
 {
-    char text[160];
+    const struct http_req *req = &ims->req;
+    struct aep_error error;
+    ims->unknown_secret = false;
     *fault = (struct fault){ .http_status = req->status };
     if (req->result != OK)
         return fault_set(fault, req->result, "IMS: %s",
                          req->fault.text[0] ? req->fault.text : err_text(req->result));
     if (http_status_err(req->status) == OK)
         return ims_parse(buf_text(&req->content), req->content.len, token, life_ms, fault);
-    fault->retry_after_ms = http_retry_after(req, now);
-    aep_error_text(buf_text(&req->content), req->content.len, text, sizeof text);
-    return fault_set(fault, http_status_err(req->status), "IMS %d: %s", req->status,
-                     text[0] ? text : "no message");
-}
-
-/* Some servers repeat in an error what they were told, as it was or as it was encoded. */
-static void redact(const struct ims *ims, struct fault *fault)
-{
-    char *encoded = strrchr(buf_text(&ims->form), '=') + 1;
-    secret_redact(&(struct secret){ encoded, strlen(encoded) }, fault->text);
-    secret_redact(&ims->secret, fault->text);
+    fault->retry_after_ms = http_retry_after(req, loop_wall(ims->loop));
+    aep_error_read(&error, req->status, buf_text(&req->content), req->content.len);
+    ims->unknown_secret = strcmp(error.code, BAD_SECRET) == 0;
+    return aep_error_fault(fault, &error, "IMS", req->status, NULL);
 }
 
 static enum err accept_answer(struct ims *ims)
@@ -293,18 +322,16 @@ static enum err accept_answer(struct ims *ims)
     struct fault fault;
     int64_t life_ms = 0;
     int64_t took_ms = mono_ms_between(ims->asked_at, loop_now(ims->loop));
-    if (!read_answer(&ims->req, loop_wall(ims->loop), &token, &life_ms, &fault) &&
-        life_ms <= took_ms)
+    if (!read_answer(ims, &token, &life_ms, &fault) && life_ms <= took_ms)
         fault_set(&fault, ERR_SERVER, "IMS: token expired before it arrived");
-    redact(ims, &fault);
+    /* Some servers repeat in an error what they were told, as it was or as it was encoded. */
+    grant_redact(&ims->grant, fault.text);
     ims->fault = fault;
     if (fault.code != OK)
         return blame_upstream(&ims->fault);
     int64_t early = life_ms / 20 < EARLY_MS ? life_ms / 20 : EARLY_MS;
-    secret_set(&ims->token, token.text, token.len);
-    ims->issued_at = ims->asked_at; /* when IMS began to count is not known better */
-    ims->refresh_at = mono_after_ms(ims->asked_at, life_ms - early);
-    ims->expires_at = mono_after_ms(ims->asked_at, life_ms);
+    /* When IMS began to count is not known better. */
+    keep_token(ims, &token, ims->asked_at, life_ms, early);
     return OK;
 }
 
@@ -326,8 +353,7 @@ static void answer_waiters(struct ims *ims)
 
 /* ---- the answer's text */
 
-/* It becomes a header value: visible ASCII, nothing else. */
-static bool token_valid(const char *text, size_t len)
+bool ims_token_valid(const char *text, size_t len)
 {
     if (len == 0 || len > TOKEN_MAX)
         return false;
@@ -347,7 +373,7 @@ enum err ims_parse(const char *body, size_t len, struct secret *ret_token, int64
     if (json_parse(body, len, ANSWER_MAX, &root, &detail))
         return fault_set(fault, detail.code, "IMS: token answer is not JSON");
     const char *token = json_member_text(root, "access_token");
-    if (!token || !token_valid(token, strlen(token)))
+    if (!token || !ims_token_valid(token, strlen(token)))
         return fault_set(fault, ERR_BAD_RESPONSE, "IMS: no usable access_token");
     if (json_member_u64(root, "expires_in", INT64_MAX, &life) || life == 0)
         return fault_set(fault, ERR_BAD_RESPONSE, "IMS: expires_in is no positive number");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Access tokens from Adobe IMS, OAuth server-to-server: POST /ims/token/v3 with
- * grant_type=client_credentials. One token is cached and shared; the request for a new one is
+ * Access tokens from Adobe IMS: OAuth server-to-server (POST /ims/token/v3), the legacy exchange
+ * of a signed assertion (POST /ims/exchange/jwt), or a file that somebody else keeps fresh: that
+ * one is read again when it changes and when its token is refused or over. One token is cached and shared; the request for a new one is
  * single-flight: the first who needs it starts it, all waiters get the answer. Refreshed early
  * (10 min or 5 % of its life before the end, whichever is later in life); an old token that
  * still lives is used while refreshing fails. At most one token request per second, with
@@ -37,6 +38,10 @@ void ims_reject(struct ims *ims, const char *token);
 
 const struct fault *ims_fault(const struct ims *ims); /* of the last request */
 int64_t ims_expires_in_ms(const struct ims *ims);
+int ims_secret(const struct ims *ims); /* which client secret worked, from 1; 0 = none yet */
+
+/* Whether it can be a header's value: visible ASCII, nothing else. Pure. */
+bool ims_token_valid(const char *text, size_t len);
 
 /* Parses a token answer. Pure. */
 enum err ims_parse(const char *body, size_t len, struct secret *ret_token, int64_t *ret_life_ms,

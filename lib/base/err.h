@@ -40,6 +40,7 @@ enum action {
     X(ERR_SERVER, "server", WAIT, "upstream failed")                                           \
     X(ERR_AUTH, "auth", TOKEN, "access token or signature was refused")                        \
     X(ERR_DENIED, "denied", WAIT, "permission is missing")                                     \
+    X(ERR_CREDENTIAL, "credential", WAIT, "Adobe refuses the credential or the organisation")  \
     X(ERR_NOT_FOUND, "not-found", RETRY, "object does not exist")                              \
     X(ERR_REQUEST, "request", GIVE_UP, "upstream rejects the request")                         \
     X(ERR_REDIRECT, "redirect", WAIT, "upstream redirects, which is never followed")           \

@@ -15,6 +15,7 @@
 #undef json_is_object
 #undef json_is_array
 #undef json_is_string
+#undef json_is_false
 
 static bool too_deep(const char *text, size_t len);
 static bool has_type(const struct json_t *value, json_type type);
@@ -112,6 +113,11 @@ bool json_is_array(const struct json_t *value)
 bool json_is_string(const struct json_t *value)
 {
     return has_type(value, JSON_STRING);
+}
+
+bool json_is_false(const struct json_t *value)
+{
+    return has_type(value, JSON_FALSE);
 }
 
 const char *json_text(const struct json_t *value)

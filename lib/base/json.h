@@ -26,6 +26,7 @@ size_t json_count(const struct json_t *value); /* elements or members; 0 for any
 bool json_is_object(const struct json_t *value);
 bool json_is_array(const struct json_t *value);
 bool json_is_string(const struct json_t *value);
+bool json_is_false(const struct json_t *value);
 
 /* The text of a string value, borrowed; NULL if it is no string. */
 const char *json_text(const struct json_t *value);

@@ -30,6 +30,28 @@ void secret_release(struct secret *secret)
     *secret = (struct secret){ 0 };
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+size_t secret_lines(const struct secret *secret, struct secret *line, size_t max)
+{
+    size_t count = 0;
+    for (const char *at = secret->text; at && *at;) {
+        size_t len = strcspn(at, "\n"), first = 0, last = len;
+        while (first < last && is_blank(at[first]))
+            first++;
+        while (last > first && is_blank(at[last - 1]))
+            last--;
+        if (last > first && count < max)
+            secret_set(&line[count], at + first, last - first);
+        count += last > first;
+        at += len + (at[len] != 0);
+    }
+    return count;
+}
+
 static size_t common_prefix(const char *a, const char *b)
 {
     size_t len = 0;

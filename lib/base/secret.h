@@ -19,6 +19,12 @@ void secret_set(struct secret *secret, const char *text, size_t len); /* copies 
 void secret_release(struct secret *secret);
 
 /*
+ * Its lines, without blanks at their ends; empty ones do not count. Fills the first `max` of
+ * `line` and returns how many there are.
+ */
+size_t secret_lines(const struct secret *secret, struct secret *line, size_t max);
+
+/*
  * Replaces the secret by stars where a foreign text repeats it: all of it, or eight bytes and
  * more of its beginning (texts are cut).
  */

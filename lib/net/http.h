@@ -110,7 +110,10 @@ enum err http_content_range(const struct http_req *req, struct http_range *ret) 
  */
 enum err http_status_err(int status);
 
-/* Milliseconds of Retry-After, 0 if absent or senseless, at most one hour. */
+/*
+ * Milliseconds of Retry-After, 0 if absent or senseless, at most five minutes. A date counts from
+ * the answer's own Date; from `now` if it has none.
+ */
 int64_t http_retry_after(const struct http_req *req, struct wall now);
 
 #endif

@@ -10,7 +10,7 @@
 
 #include "lib/base/encode.h"
 
-#define RETRY_AFTER_MAX_MS (60 * 60 * 1000)
+#define RETRY_AFTER_MAX_MS (5 * 60 * 1000)
 
 static const struct {
     int status;
@@ -97,8 +97,12 @@ enum err http_content_range(const struct http_req *req, struct http_range *ret)
 
 int64_t http_retry_after(const struct http_req *req, struct wall now)
 {
-    char text[64];
+    char text[64], date[64];
+    struct wall sent;
     if (!http_header(req, "Retry-After", text, sizeof text))
         return 0;
+    /* A date is meant by the clock of whoever wrote it. */
+    if (http_header(req, "Date", date, sizeof date) && wall_parse_http(date, &sent) == OK)
+        now = sent;
     return parse_retry_after(text, now.ms, RETRY_AFTER_MAX_MS);
 }

@@ -73,7 +73,7 @@ static void grow(struct ratelimit *limit)
     limit->window = clamp(limit->window + step, 1, limit->window_max);
 }
 
-static void close_until(struct ratelimit *limit, struct mono until)
+void ratelimit_close(struct ratelimit *limit, struct mono until)
 {
     if (limit->closed_until.us < until.us)
         limit->closed_until = until;
@@ -87,7 +87,7 @@ static void shrink(struct ratelimit *limit, struct mono started, struct mono now
         return;
     limit->window = clamp(limit->window / 2, 1, limit->window_max);
     limit->halved_at = now;
-    close_until(limit, mono_after_ms(now, PAUSE_MS));
+    ratelimit_close(limit, mono_after_ms(now, PAUSE_MS));
 }
 
 void ratelimit_done(struct ratelimit *limit, enum ratelimit_verdict verdict,
@@ -102,5 +102,5 @@ void ratelimit_done(struct ratelimit *limit, enum ratelimit_verdict verdict,
     limit->throttled++;
     shrink(limit, started, now);
     if (retry_after_ms > 0)
-        close_until(limit, mono_after_ms(now, retry_after_ms));
+        ratelimit_close(limit, mono_after_ms(now, retry_after_ms));
 }

@@ -38,6 +38,9 @@ void ratelimit_take(struct ratelimit *limit, struct mono now);
 /* When there may be room again; MONO_NEVER if only the end of a request can make room. */
 struct mono ratelimit_next(const struct ratelimit *limit, struct mono now);
 
+/* Lets nothing in until then. What asks to wait longer wins; a shorter wish changes nothing. */
+void ratelimit_close(struct ratelimit *limit, struct mono until);
+
 enum ratelimit_verdict { RATELIMIT_GOOD, RATELIMIT_THROTTLED, RATELIMIT_NEUTRAL };
 
 /* The request ended. NEUTRAL: neither praise nor blame (404, cancel). */

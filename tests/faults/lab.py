@@ -20,7 +20,8 @@ from aiohttp import web
 from access import Access
 from catalog import Catalog
 from faults import Faults
-from gateway import ANSWERS, Counters, Gateway, Refused, State, endpoint_of, ims_error, gateway_error, not_found
+from gateway import ANSWERS, Counters, Gateway, Refused, State, endpoint_of, gateway_error, not_found
+from ims import Ims, ims_error
 from judge import PREFIX, Judge
 from resp import Proxy
 from store import ACCESS_KEY, BUCKET, SECRET_KEY, Front, Store, half_answer
@@ -131,7 +132,7 @@ class Lab:
         async def wired(request, handler):
             return await self.through(slot, request, handler)
         app = web.Application(middlewares=[wired, gateway.front])
-        for service in (gateway, Catalog(self.state), Access(self.state)):
+        for service in (Ims(self.state), Catalog(self.state), Access(self.state)):
             app.add_routes(service.routes())
         return web.AppRunner(app, access_log=None)
 

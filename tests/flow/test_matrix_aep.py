@@ -79,7 +79,7 @@ def in_a_second():
 @pytest.mark.parametrize("wait", ["1", in_a_second, "soon", "-5", "1.5", "", "9" * 40],
                          ids=["number", "date", "word", "negative", "fraction", "empty", "huge"])
 def test_a4_retry_after_in_every_form(wait, world, aep_line, sim, redis):
-    """What can be understood is obeyed, up to an hour; what cannot is a second."""
+    """What can be understood is obeyed, up to five minutes; what cannot is a second."""
     world.dataset().batch([100])
     relay, daemon = aep_line()
     text = wait() if callable(wait) else wait

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulator keeps its contract: tokens, header checks, filters, pages, ranges, counters."""
+import base64
 import dataclasses
+import subprocess
 import time
 import urllib.parse
 
 import pytest
+import requests
 
+import ims
 from client import BATCHES, EXPORT, Client
 from content import Content, crc32c
 from crc32c_table import crc32c as crc32c_slow
@@ -89,6 +93,51 @@ def test_token_by_form_and_by_query(client):
 def test_token_refusals(client, changes, status, error):
     answer = client.ims(**changes)
     assert (answer.status_code, answer.json().get("error")) == (status, error)
+
+
+def test_secrets_scopes_and_haste(client, sim):
+    """What the settings of the token service change."""
+    sim.set(secrets=["p8e-second-secret"], scopes="openid,session")
+    assert client.ims().status_code == 401
+    second = {"client_secret": "p8e-second-secret"}
+    assert client.ims(**second).status_code == 200
+    answer = client.ims(**second, scope="openid,AdobeID")
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
+    sim.set(token_gap_ms=60_000)
+    assert client.ims(**second).status_code == 429
+    assert client.ims().status_code == 401  # a refusal makes no token
+
+
+def exchange(sim, place, header=None, **changes):
+    """The answer to a legacy exchange; `changes` are made to the claims."""
+    world = sim.world
+    claims = {"iss": world.org, "sub": "T@techacct.adobe.com", "exp": int(time.time()) + 900,
+              "aud": f"{sim.endpoint}/c/{world.client_id}",
+              f"{sim.endpoint}/s/ent_dataservices_sdk": True} | changes
+    head = ".".join(ims.encode(part) for part in (header or {"alg": "RS256"}, claims))
+    proof = subprocess.run(["openssl", "dgst", "-sha256", "-sign", place / "key"], check=True,
+                           input=head.encode(), capture_output=True).stdout
+    proof = base64.urlsafe_b64encode(proof).decode().rstrip("=")
+    return requests.post(f"{sim.endpoint}/ims/exchange/jwt/", timeout=10, data={
+        "client_id": world.client_id, "client_secret": world.secrets[0],
+        "jwt_token": f"{head}.{proof}"})
+
+
+def test_legacy_exchange(sim, tmp_path):
+    """Milliseconds; every claim and the signature count."""
+    for name in ("other", "key"):
+        subprocess.run(["openssl", "genrsa", "-out", tmp_path / name, "2048"], check=True,
+                       capture_output=True)
+    public = subprocess.run(["openssl", "rsa", "-in", tmp_path / "key", "-pubout"], check=True,
+                            capture_output=True, text=True).stdout
+    sim.start().set(technical_account="T@techacct.adobe.com", public_key=public)
+    assert exchange(sim, tmp_path).json()["expires_in"] == 86399000
+    for changes in ({"iss": "other"}, {"sub": "other"}, {"aud": "other"}, {"exp": 1},
+                    {f"{sim.endpoint}/s/ent_dataservices_sdk": False}, {"header": {"alg": "x"}}):
+        answer = exchange(sim, tmp_path, **changes)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_token"), changes
+    (tmp_path / "other").rename(tmp_path / "key")
+    assert exchange(sim, tmp_path).status_code == 400
 
 
 @pytest.mark.parametrize("changes, status, code, message", [

@@ -54,6 +54,18 @@ def test_bodies_of_error_answers(client, sim):
     assert answer.status_code == 200 and answer.text.startswith("<html>")
 
 
+def test_a_penalty_grows_for_the_impatient_only(client, sim):
+    sim.arm("penalty:seconds=1,grace_ms=0")
+    waits = []
+    for _ in range(3):  # at once, at once again, and when it is over
+        answer = client.get(BATCHES)
+        waits.append(answer.headers.get("Retry-After"))
+    assert waits[0] == "1" and int(waits[1]) >= 2 and int(waits[2]) >= 3
+    assert sim.counters()["impatient"] == 2
+    time.sleep(int(waits[2]))
+    assert status_of(client) == [200, 200, 200]
+
+
 def test_probability_is_seeded():
     def run(seed):
         sim = Sim(World(), "error_503:p=0.5", seed).start()

@@ -103,7 +103,7 @@ class Control:
         return web.json_response({"now_ms": clock.now_ms()})
 
     async def change_settings(self, request):
-        """delay_ms, bytes_per_second, token_ttl; answers all of them."""
+        """delay_ms, bytes_per_second, those of IMS; answers all of them."""
         changes = await request.json()
         unknown = set(changes) - set(self.state.settings)
         if unknown:

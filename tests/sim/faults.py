@@ -43,6 +43,8 @@ TABLE = {
     "auth_401_once": Row(PLATFORM, 1, {}, "401013 although the token is valid"),
     "throttle_429_retry_after": Row(PLATFORM, 1, {"seconds": 1}, "429 with Retry-After"),
     "throttle_429_bare": Row(PLATFORM, 1, {}, "429 without Retry-After"),
+    "penalty": Row(PLATFORM, ALWAYS, {"seconds": 2, "grace_ms": 500},
+                   "429 with Retry-After, longer for whoever does not wait"),
     "error_500": Row(PLATFORM, 1, {}, "500, problem body"),
     "error_503": Row(PLATFORM, 1, {}, "503, plain text"),
     "html_200": Row(PLATFORM, 1, {}, "an HTML page with status 200"),

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands before every service: IMS, the header checks of the gateway, faults that answer
-in place of a service, and the counters."""
+"""What stands before every service: the header checks of the gateway, faults that answer in place
+of a service, and the counters. The token service is in ims.py."""
 import asyncio
-import base64
 import collections
-import json
+import math
 import time
 import urllib.parse
 import uuid
@@ -18,6 +17,13 @@ CATALOG = "/data/foundation/catalog"
 EXPORT = "/data/foundation/export"
 CONTROL = "/_sim/"
 LOG_LENGTH = 5000
+IMS_SETTINGS = {
+    "token_ttl": 86399,  # seconds
+    "secrets": [],  # those that live; the world's if empty
+    "scopes": "",  # those that the credential owns, with commas between; any if empty
+    "token_gap_ms": 0,  # a token asked for sooner after the last one is a 429
+    "technical_account": "", "public_key": "",  # of the JWT credential; PEM
+}
 FILE_NAMES = {"GET": "content", "HEAD": "head"}
 
 
@@ -78,6 +84,8 @@ def whole_number(query, name, default=None, low=0, high=2**63):
 def endpoint_of(request):
     """The name under which requests are counted and faults are armed."""
     name = request.match_info.route.name or "unknown"
+    if name.startswith("ims"):
+        return "ims"
     if name == "files" and ("path" in request.query or request.method == "HEAD"):
         return FILE_NAMES.get(request.method, name)
     return name
@@ -98,6 +106,7 @@ class Counters:
         self.reads = collections.Counter()
         self.running = 0
         self.most_running = 0
+        self.impatient = 0  # requests that made a penalty longer
         self.log = collections.deque(maxlen=LOG_LENGTH)
 
     def begin(self, endpoint):
@@ -118,7 +127,8 @@ class Counters:
         """For /_sim/counters."""
         return {"requests": self.requests, "statuses": self.statuses, "sent": self.sent,
                 "reads": self.reads, "bytes": sum(self.sent.values()),
-                "running": self.running, "most_running": self.most_running}
+                "running": self.running, "most_running": self.most_running,
+                "impatient": self.impatient}
 
 
 class State:
@@ -128,27 +138,22 @@ class State:
         self.world = world
         self.faults = Faults(seed)
         self.counters = Counters()
-        self.settings = {"delay_ms": 0, "bytes_per_second": 0, "token_ttl": 86399}
+        self.settings = {"delay_ms": 0, "bytes_per_second": 0} | IMS_SETTINGS
         self.tokens = {}  # token -> when it dies, by the wall clock
 
 
 class Gateway:
-    """The middleware, and IMS."""
+    """The middleware."""
 
     def __init__(self, state):
         self.state = state
-
-    def routes(self):
-        """IMS, in its current and its older form."""
-        return [web.post("/ims/token/v3", self.token, name="ims"),
-                web.post("/ims/token/v2", self.token, name="ims_v2")]
 
     @web.middleware
     async def front(self, request, handler):
         """Every request passes here; those for the controls pass through."""
         if request.path.startswith(CONTROL):
             return await handler(request)
-        endpoint = endpoint_of(request).removesuffix("_v2")
+        endpoint = endpoint_of(request)
         counters = self.state.counters
         status = 0
         counters.begin(endpoint)
@@ -241,48 +246,27 @@ class Gateway:
             fault = self.hit(name, request)
             if fault:
                 return make(fault.args).response()
-        return None
+        penalty = self.hit("penalty", request)
+        return self.penalize(penalty.args, penalty.memory) if penalty else None
+
+    def penalize(self, args, memory):
+        """429 to the first request; those that come before its Retry-After is over make it
+        longer. What was under way when it was answered (`grace_ms`) is forgiven."""
+        now = time.monotonic()
+        if not memory:
+            memory |= {"at": now, "until": now + args["seconds"], "seconds": args["seconds"]}
+        elif now >= memory["until"]:
+            return None
+        elif now > memory["at"] + args["grace_ms"] / 1000:
+            self.state.counters.impatient += 1
+            memory["seconds"] *= 2
+            memory |= {"at": now, "until": now + memory["seconds"]}
+        wait = str(math.ceil(memory["until"] - now))
+        return gateway_error(429, "429050", "Too many requests", {"Retry-After": wait}).response()
 
     def hit(self, name, request):
         """The armed fault of this name, if it strikes this request."""
         return self.state.faults.hit(name, request["endpoint"], request["target"])
-
-    async def token(self, request):
-        """OAuth server-to-server: parameters in the form or in the query."""
-        world = self.state.world
-        fields = dict(request.query) | dict(await request.post())
-        if fields.get("grant_type") != "client_credentials":
-            raise ims_error("unsupported_grant_type", "grant_type must be client_credentials")
-        if not fields.get("scope"):
-            raise ims_error("invalid_scope", "scope is missing")
-        if fields.get("client_id") != world.client_id:
-            raise ims_error("invalid_client", "invalid client_id parameter")
-        if fields.get("client_secret") not in world.secrets:
-            raise ims_error("invalid_client", "invalid client_secret parameter", 401)
-        life = says = self.state.settings["token_ttl"]
-        fault = self.hit("expired_token", request)
-        if fault:
-            life = fault.args["seconds"]
-            says = fault.args["says"] or life
-        token = self.new_token(says)
-        self.state.tokens[token] = time.time() + life
-        return web.json_response({"access_token": token, "token_type": "bearer",
-                                  "expires_in": says})
-
-    def new_token(self, seconds):
-        """Three parts with dots between, as a real one; only the middle means anything."""
-        payload = {"id": uuid.uuid4().hex, "type": "access_token", "as": "ims-na1",
-                   "client_id": self.state.world.client_id,
-                   "created_at": str(int(time.time() * 1000)),
-                   "expires_in": str(seconds * 1000)}
-        parts = ({"alg": "RS256"}, payload, {"signature": "none"})
-        return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
-                        for part in parts)
-
-
-def ims_error(error, description, status=400):
-    """The token service's shape of an error."""
-    return Refused(status, {"error": error, "error_description": description})
 
 
 HTML = "<html><head><title>Maintenance</title></head><body>Come back later.</body></html>"

@@ -30,6 +30,7 @@ from diagnose import Diagnose
 from faults import TABLE, faults_from_text
 from gateway import Gateway, State
 from ground import World
+from ims import Ims
 from ingestion import Ingestion
 from journal import Journal
 from schema import Schemas
@@ -37,7 +38,7 @@ from upset import Upset
 
 BODY_MAX = 1 << 28  # of the controls: worlds may be large
 STOP_S = 5
-SERVICES = (Catalog, Datasets, Access, Diagnose, Schemas, Ingestion, Journal, Control)
+SERVICES = (Ims, Catalog, Datasets, Access, Diagnose, Schemas, Ingestion, Journal, Control)
 
 
 def application(state):
@@ -45,8 +46,8 @@ def application(state):
     gateway = Gateway(state)
     upset = Upset(state)
     app = web.Application(middlewares=[gateway.front, upset.front], client_max_size=BODY_MAX)
-    for service in (gateway, *(make(state) for make in SERVICES)):
-        app.add_routes(service.routes())
+    for make in SERVICES:
+        app.add_routes(make(state).routes())
 
     async def tell_date(request, response):
         skew = state.faults.hit("skewed_date", request.get("endpoint"), request.get("target", ""))
@@ -188,7 +189,7 @@ class Sim:
         return self.call("POST", "disarm", {"name": name} if name else {})
 
     def set(self, **settings):
-        """delay_ms, bytes_per_second, token_ttl."""
+        """delay_ms, bytes_per_second, and what gateway.IMS_SETTINGS says."""
         return self.call("POST", "settings", settings)
 
     def options(self, **options):

@@ -1,80 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all calls share: error texts, headers, refused tokens, rate, cancelling, server time. */
+/* What all calls share: headers, refused tokens, rate, cancelling, server time. */
 #include "lib/aep/aep.h"
 
 #include "lib/aep/seen.h"
 #include "tests/unit/aep_rig.h"
-
-/* ---- error texts */
-
-static void every_shape_of_error_is_read(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *body, *text;
-    } row[] = {
-        { "{\"error_code\":\"401013\",\"message\":\"Oauth token is not valid\"}",
-          "401013: Oauth token is not valid" },
-        { "{\"error_code\":429050,\"message\":\"Too many requests\"}",
-          "429050: Too many requests" },
-        { "{\"type\":\"http://ns.adobe.com/aep/errors/HYGN-3102-400\",\"title\":\"Bad\","
-          "\"status\":400,\"detail\":\"worse\",\"report\":{},\"error-chain\":[]}",
-          "Bad: worse" },
-        { "{\"type\":\"x\",\"title\":\"Not found\",\"status\":404,"
-          "\"report\":{\"detailed-message\":\"m\"}}",
-          "Not found" },
-        { "{\"type\":\"/placeholder/type/uri\",\"status\":400,\"title\":\"BadRequestError\","
-          "\"detail\":\"A valid content-type must be specified\"}",
-          "BadRequestError: A valid content-type must be specified" },
-        { "{\"errorMessage\":\"no flow\"}", "no flow" },
-        { "{\"error\":\"invalid_client\",\"error_description\":\"bad\\nsecret\"}",
-          "invalid_client: bad secret" },
-        { "{\"message\":\"only this\"}", "only this" },
-        { "<html><head><title>504</title></head>\r\n<body>Gateway\t time-out</body></html>",
-          "504 Gateway time-out" },
-        { "  plain \n\n text  ", "plain text" },
-        { "", "" },
-        { "\x01\x02", "" },
-        { "caf\xc3\xa9", "caf??" },
-        { "{\"title\":{\"a\":1}}", "{\"title\":{\"a\":1}}" },
-        { "[1]", "[1]" },
-        { "<unclosed", "" },
-    };
-    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
-        char text[128];
-        aep_error_text(row[i].body, strlen(row[i].body), text, sizeof text);
-        assert_string_equal(text, row[i].text);
-    }
-}
-
-static void error_texts_are_cut(void **state)
-{
-    (void)state;
-    char body[70000], text[16];
-    memset(body, 'x', sizeof body);
-    aep_error_text(body, sizeof body, text, sizeof text);
-    assert_true(strlen(text) >= 14);
-    aep_error_text(body, sizeof body, text, 1);
-    assert_string_equal(text, "");
-    AUTO_TEXT char *json = mem_print("{\"title\":\"%.*s\",\"detail\":\"d\"}", 3000, body);
-    aep_error_text(json, strlen(json), text, sizeof text);
-    assert_int_equal(strlen(text), 15);
-}
-
-static void parse_damaged(const char *body, size_t len)
-{
-    char text[64];
-    aep_error_text(body, len, text, sizeof text);
-    for (const char *at = text; *at; at++)
-        assert_true(*at >= ' ' && *at <= '~');
-}
-
-static void damaged_errors_are_survived(void **state)
-{
-    (void)state;
-    damage_each("{\"error_code\":\"401013\",\"message\":\"Oauth <b>token</b> is not valid\"}",
-                3000, parse_damaged);
-}
 
 static void sets_remember(void **state)
 {
@@ -173,6 +102,7 @@ static void refused_tokens_are_renewed_once(void **state)
     assert_int_equal(call.fault.code, ERR_AUTH);
     assert_int_equal(call.fault.http_status, 401);
     assert_string_equal(call.fault.text, "Catalog 401: no message, request R7");
+    assert_int_equal(aep_auth_fault(rig.aep)->code, ERR_CREDENTIAL); /* T2 was fresh */
     assert_int_equal(rig_count(&rig, "GET /bad"), 2);
     aep_call_release(&call);
     rig_stop(&rig);
@@ -213,11 +143,11 @@ static void missing_tokens_fail_calls(void **state)
         call_start(&rig, &call[i], "/x");
     SPIN(&rig, ended.count == 3);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(call[i].fault.code, ERR_DENIED);
-        assert_string_equal(call[i].fault.text, "IMS 400: invalid_client");
+        assert_int_equal(call[i].fault.code, ERR_CREDENTIAL);
+        assert_non_null(strstr(call[i].fault.text, "IMS 400: invalid_client; check "));
         aep_call_release(&call[i]);
     }
-    assert_int_equal(aep_auth_fault(rig.aep)->code, ERR_DENIED);
+    assert_int_equal(aep_auth_fault(rig.aep)->code, ERR_CREDENTIAL);
     assert_int_equal(aep_token_expires_in_ms(rig.aep), 0);
     assert_int_equal(aep_limit(rig.aep, AEP_CATALOG)->in_flight, 0);
     assert_int_equal(aep_limit(rig.aep, AEP_CATALOG)->throttled, 0);
@@ -242,7 +172,11 @@ static void statuses_become_faults_and_slow_down(void **state)
         { "429 T\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", ERR_THROTTLED, 1, 7000 },
         { "429 T\r\nRetry-After: -7\r\nContent-Length: 0\r\n\r\n", ERR_THROTTLED, 1, 0 },
         { "429 T\r\nRetry-After: 999999999\r\nContent-Length: 0\r\n\r\n", ERR_THROTTLED, 1,
-          3600000 },
+          300000 },
+        { "429 T\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n", ERR_THROTTLED, 1, 0 },
+        { "403 F\r\nContent-Length: 23\r\n\r\n{\"error_code\":\"403025\"}", ERR_CREDENTIAL, 0,
+          0 },
+        { "400 B\r\nContent-Length: 21\r\n\r\n{\"error_code\":400003}", ERR_CREDENTIAL, 0, 0 },
         { "429 T\r\nDate: Sat, 21 Nov 2026 02:00:00 GMT\r\nRetry-After: Sat, 21 Nov 2026 "
           "02:00:09 GMT\r\nContent-Length: 0\r\n\r\n",
           ERR_THROTTLED, 1, 9000 },
@@ -351,6 +285,37 @@ static void retry_after_closes_the_door(void **state)
     rig_stop(&rig);
 }
 
+static bool is_open(struct rig *rig, enum aep_service service)
+{
+    return ratelimit_room(aep_limit(rig->aep, service), loop_now(rig->loop)) > 0;
+}
+
+/* Retry-After concerns all of the service that sent it, and no other one. */
+static void retry_after_holds_for_the_whole_service(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct aep_call call = { .service = AEP_CONTENT, .range_last = -1, .done = on_done };
+    start(&rig);
+    rig_token(&rig, ALWAYS, "T1", "86399");
+    rig_answer(&rig, "GET /data", 1, "429 T", "Retry-After: 60\r\n", "");
+    rig_answer(&rig, "GET /data", 1, "503 S", "Retry-After: 60\r\n", "");
+    call.http.method = "GET";
+    buf_init(&call.path, 100);
+    buf_add_text(&call.path, "/data");
+    aep_start(rig.aep, &call);
+    SPIN(&rig, ended.count == 1);
+    aep_call_release(&call);
+    assert_false(is_open(&rig, AEP_CONTENT));
+    assert_false(is_open(&rig, AEP_LISTING));
+    assert_true(is_open(&rig, AEP_CATALOG));
+    assert_int_equal((int)aep_limit(rig.aep, AEP_LISTING)->window, 8); /* it was not too fast */
+    call_run(&rig, &call, "/data");
+    aep_call_release(&call);
+    assert_false(is_open(&rig, AEP_CATALOG));
+    rig_stop(&rig);
+}
+
 static void calls_can_be_cancelled_anywhere(void **state)
 {
     (void)state;
@@ -447,9 +412,6 @@ static void the_servers_clock_is_followed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_shape_of_error_is_read),
-        cmocka_unit_test(error_texts_are_cut),
-        cmocka_unit_test(damaged_errors_are_survived),
         cmocka_unit_test(sets_remember),
         cmocka_unit_test(platform_headers_are_sent),
         cmocka_unit_test(refused_tokens_are_renewed_once),
@@ -460,6 +422,7 @@ int main(void)
         cmocka_unit_test(calls_wait_in_line_for_room),
         cmocka_unit_test(the_rate_is_kept_and_shared),
         cmocka_unit_test(retry_after_closes_the_door),
+        cmocka_unit_test(retry_after_holds_for_the_whole_service),
         cmocka_unit_test(calls_can_be_cancelled_anywhere),
         cmocka_unit_test(freeing_ends_all_calls),
         cmocka_unit_test(the_servers_clock_is_followed),

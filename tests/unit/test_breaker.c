@@ -67,6 +67,17 @@ static void knows_what_is_systemic(void **state)
     }
 }
 
+static void a_refused_credential_opens_it_at_once(void **state)
+{
+    (void)state;
+    struct breaker breaker = { .denied_is_local = true };
+    assert_true(note(&breaker, ERR_CREDENTIAL, 403, start));
+    assert_int_equal(breaker.state, BREAKER_OPEN);
+    assert_int_equal(breaker.fault.code, ERR_CREDENTIAL);
+    assert_true(breaker_note(&breaker, &good, start, 0));
+    assert_int_equal(breaker.state, BREAKER_CLOSED);
+}
+
 static void answers_about_one_object_are_success(void **state)
 {
     (void)state;
@@ -205,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opens_after_five_in_a_row),
         cmocka_unit_test(knows_what_is_systemic),
+        cmocka_unit_test(a_refused_credential_opens_it_at_once),
         cmocka_unit_test(answers_about_one_object_are_success),
         cmocka_unit_test(one_may_try_when_the_wait_is_over),
         cmocka_unit_test(waits_longer_each_round_up_to_a_minute),

@@ -146,11 +146,30 @@ static void retry_after_is_read_and_capped(void **state)
     (void)state;
     assert_int_equal(retry_after(""), 0);
     assert_int_equal(retry_after("Retry-After: 30\r\n"), 30000);
-    assert_int_equal(retry_after("Retry-After: 86400\r\n"), 3600000);
+    assert_int_equal(retry_after("Retry-After: 0\r\n"), 0);
+    assert_int_equal(retry_after("Retry-After: 300\r\n"), 300000);
+    assert_int_equal(retry_after("Retry-After: 301\r\n"), 300000);
+    assert_int_equal(retry_after("Retry-After: 86400\r\n"), 300000);
+    assert_int_equal(retry_after("Retry-After: 99999999999999999999999\r\n"), 300000);
     assert_int_equal(retry_after("Retry-After: -5\r\n"), 0);
     assert_int_equal(retry_after("Retry-After: soon\r\n"), 0);
     assert_int_equal(retry_after("Retry-After: Tue, 14 Nov 2023 22:13:50 GMT\r\n"), 30000);
     assert_int_equal(retry_after("Retry-After: Tue, 14 Nov 2023 22:13:00 GMT\r\n"), 0);
+    assert_int_equal(retry_after("Retry-After: Fri, 14 Nov 2098 22:13:00 GMT\r\n"), 300000);
+}
+
+/* Whoever answers may have another clock than we. */
+static void retry_after_counts_from_the_answers_own_date(void **state)
+{
+    (void)state;
+    static const char late[] = "Retry-After: Sat, 01 Jan 2000 00:00:07 GMT\r\n";
+    AUTO_TEXT char *dated = mem_print("Date: Sat, 01 Jan 2000 00:00:00 GMT\r\n%s", late);
+    AUTO_TEXT char *odd = mem_print("Date: yesterday\r\n%s", late);
+    assert_int_equal(retry_after(dated), 7000);
+    assert_int_equal(retry_after(late), 0);
+    assert_int_equal(retry_after(odd), 0);
+    assert_int_equal(retry_after("Date: Sat, 01 Jan 2000 00:00:00 GMT\r\nRetry-After: 30\r\n"),
+                     30000);
 }
 
 static void status_maps_to_its_row(void **state)
@@ -200,6 +219,7 @@ int main(void)
         cmocka_unit_test(malformed_content_range_is_refused),
         cmocka_unit_test(absent_content_range_is_not_found),
         cmocka_unit_test(retry_after_is_read_and_capped),
+        cmocka_unit_test(retry_after_counts_from_the_answers_own_date),
         cmocka_unit_test(status_maps_to_its_row),
     };
     return cmocka_run_group_tests(tests, NULL, tear_down);

@@ -153,6 +153,29 @@ static void full_buffer_is_marked(void **state)
     assert_true(out.len <= 100);
 }
 
+static void exported_bytes_are_told_by_dataset(void **state)
+{
+    (void)state;
+    AUTO_BUF none = BUF_INIT(OUT_MAX), out = BUF_INIT(OUT_MAX);
+    struct metrics metrics = { 0 };
+    metrics_print(&metrics, &none);
+    assert_null(strstr(buf_text(&none), "sluice_exported_bytes_total"));
+    int64_t *first = metrics_exported(&metrics, "5f1a");
+    *first += 7;
+    *metrics_exported(&metrics, "a\"b") += INT64_MAX;
+    assert_ptr_equal(metrics_exported(&metrics, "5f1a"),
+                     first); /* others came, it did not move */
+    *metrics_exported(&metrics, "5f1a") += 3;
+    metrics_print(&metrics, &out);
+    assert_non_null(strstr(buf_text(&out),
+                           "\n# TYPE sluice_exported_bytes_total counter\n"
+                           "sluice_exported_bytes_total{dataset=\"5f1a\"} 10\n"));
+    assert_non_null(strstr(buf_text(&out), "\nsluice_exported_bytes_total{dataset=\"a\\\"b\"} "
+                                           "9223372036854775807\n"));
+    metrics_release(&metrics);
+    assert_null(metrics.exported);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +185,7 @@ int main(void)
         cmocka_unit_test(gauges_keep_their_digits),
         cmocka_unit_test(dead_letters_have_classes),
         cmocka_unit_test(full_buffer_is_marked),
+        cmocka_unit_test(exported_bytes_are_told_by_dataset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

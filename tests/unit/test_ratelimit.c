@@ -191,6 +191,73 @@ static void rate_can_change_while_running(void **state)
     assert_int_equal(ratelimit_room(&limit, at(1000)), 1);
 }
 
+static void a_door_closed_from_outside_stays_closed_longest(void **state)
+{
+    (void)state;
+    struct ratelimit limit;
+    ratelimit_init(&limit, 0, 0, 8, 8, start);
+    ratelimit_close(&limit, at(5000));
+    ratelimit_close(&limit, at(3000));
+    assert_int_equal(ratelimit_room(&limit, at(4999)), 0);
+    assert_int_equal(next_ms(&limit, 0), 5000);
+    assert_int_equal(ratelimit_room(&limit, at(5000)), 8); /* nobody throttled this one */
+}
+
+/*
+ * A server that doubles its penalty whenever a request comes before the last one is over. Those
+ * that were on their way when it said so are forgiven, as real ones do.
+ */
+static void a_penalty_for_impatience_never_grows(void **state)
+{
+    (void)state;
+    struct ratelimit limit;
+    int64_t penalty_ms = 4000, until = 0, trip_ms = 80, impatient = 0, served = 0;
+    ratelimit_init(&limit, 50, 50, 8, 64, start);
+    for (int64_t now = 0; now < 120000; now += trip_ms) {
+        int room = ratelimit_room(&limit, at(now));
+        for (int i = 0; i < room; i++)
+            ratelimit_take(&limit, at(now));
+        if (room > 0 && now < until) {
+            impatient++;
+            penalty_ms *= 2;
+        }
+        /* Every 500th it serves is one too many. */
+        for (int i = 0; i < room; i++) {
+            bool throttle = now < until || ++served % 500 == 0;
+            if (throttle)
+                until = now + trip_ms + penalty_ms;
+            ratelimit_done(&limit, throttle ? RATELIMIT_THROTTLED : RATELIMIT_GOOD,
+                           throttle ? until - now - trip_ms : 0, at(now), at(now + trip_ms));
+        }
+    }
+    assert_int_equal(impatient, 0);
+    assert_int_equal(penalty_ms, 4000);
+    assert_true(limit.throttled > 2);
+    assert_true(served > 1000);
+}
+
+/* Ten throttles of one burst are one reason to slow down, each burst anew. */
+static void bursts_of_each_kind_halve_the_window(void **state)
+{
+    (void)state;
+    static const int64_t retry_after_ms[] = { 0, 1000, 0, 300000 };
+    struct ratelimit limit;
+    int64_t now = 0;
+    ratelimit_init(&limit, 0, 0, 64, 64, start);
+    for (size_t i = 0; i < sizeof retry_after_ms / sizeof *retry_after_ms; i++) {
+        int room = ratelimit_room(&limit, at(now));
+        take(&limit, room, now);
+        for (int n = 0; n < room; n++)
+            ratelimit_done(&limit, RATELIMIT_THROTTLED, retry_after_ms[i], at(now),
+                           at(now + 10));
+        assert_int_equal((int)limit.window, 32 >> i);
+        int64_t pause = retry_after_ms[i] ? retry_after_ms[i] : 1000;
+        assert_int_equal(ratelimit_room(&limit, at(now + 10 + pause - 1)), 0);
+        now += 10 + pause;
+        assert_int_equal(ratelimit_room(&limit, at(now)), 32 >> i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +272,9 @@ int main(void)
         cmocka_unit_test(window_never_falls_below_one),
         cmocka_unit_test(retry_after_closes_the_door),
         cmocka_unit_test(throttle_without_retry_after_pauses_a_second),
+        cmocka_unit_test(a_door_closed_from_outside_stays_closed_longest),
+        cmocka_unit_test(a_penalty_for_impatience_never_grows),
+        cmocka_unit_test(bursts_of_each_kind_halve_the_window),
         cmocka_unit_test(rate_can_change_while_running),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,6 +176,34 @@ static void foreign_texts_are_redacted(void **state)
     secret_redact(&(struct secret){ 0 }, (char[]){ "no secret, no star" });
 }
 
+static size_t lines_of(const char *text, struct secret *line, size_t max)
+{
+    struct secret whole = { 0 };
+    secret_set(&whole, text, strlen(text));
+    size_t count = secret_lines(&whole, line, max);
+    secret_release(&whole);
+    return count;
+}
+
+static void lines_are_told_apart(void **state)
+{
+    (void)state;
+    struct secret line[2] = { 0 };
+    assert_int_equal(lines_of("one", line, 2), 1);
+    assert_string_equal(line[0].text, "one");
+    assert_null(line[1].text);
+    assert_int_equal(lines_of(" old\t\r\n\r\n \nthe new\r\n", line, 2), 2);
+    assert_string_equal(line[0].text, "old");
+    assert_string_equal(line[1].text, "the new");
+    assert_int_equal(line[1].len, 7);
+    assert_int_equal(lines_of("a\nb\nc\nd", line, 2), 4);
+    assert_string_equal(line[1].text, "b");
+    assert_int_equal(lines_of(" \n\r\n", line, 2), 0);
+    assert_int_equal(secret_lines(&(struct secret){ 0 }, line, 2), 0);
+    secret_release(&line[0]);
+    secret_release(&line[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +215,7 @@ int main(void)
         cmocka_unit_test(foreign_owners_are_refused),
         cmocka_unit_test(set_replaces_and_may_alias),
         cmocka_unit_test(foreign_texts_are_redacted),
+        cmocka_unit_test(lines_are_told_apart),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
