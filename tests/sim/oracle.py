@@ -25,7 +25,8 @@ from ground import World
 
 MANIFEST = re.compile(r"/_sluice/manifests/dt=\d{4}-\d\d-\d\d/[^/]+\.json$")
 PROBES = ("_sluice/probe", "_sluice/probe-checksum")  # the daemon's start-up probe leaves these
-RECORD = re.compile(r"/_sluice/(tail|jobs/\d+-\d+(\.\d+)?(\.done)?)\.json$")  # its ledger
+RECORD = re.compile(r"/_sluice/(tail|jobs/\d+-\d+(\.\d+)?(\.done)?"
+                    r"|revocations/dt=\d{4}-\d\d-\d\d/[^/]+)\.json$")  # its ledger
 PLAIN = re.compile(r"[A-Za-z0-9._=-]")
 READERS = 8
 SHOWN = 5
@@ -131,6 +132,9 @@ class Oracle:
             return None
         look("form", urls == sorted(urls), f"{key}: entries are not in order")
         look("form", key == self.manifest_key(batch), f"{key}: not the key of {batch.id}")
+        if head.get("consolidates"):
+            look("form", not entries, f"{key}: has entries although others hold its rows")
+            return None
         for name, value in self.head_of(batch).items():
             look("form", head.get(name) in value,
                  f"{key}: {name} is {head.get(name)!r}, not {value[0]!r}")
