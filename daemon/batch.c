@@ -314,8 +314,13 @@ static void on_origin(struct origin *origin)
         go(batch, origin->verdict == ORIGIN_KEEP ? BATCH_KEEP : BATCH_LIST);
 }
 
+/* A replay is a copy of its own: it asks for nothing that lies elsewhere. */
 static void start_origin(struct batch *batch)
 {
+    if (queue_id_is_replay(batch->task.lease->id)) {
+        go(batch, BATCH_LIST);
+        return;
+    }
     batch->origin = (struct origin){ .core = batch->task.core,
                                      .dataset = batch->dataset,
                                      .lease = batch->task.lease,

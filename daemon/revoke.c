@@ -21,6 +21,7 @@ static void on_own(struct locate *locate);
 static void on_successor(struct locate *locate);
 static void on_below(struct locate *locate);
 static void on_put(struct upload *upload);
+static void discard(struct revoke *revoke, const char *batch, int64_t created);
 static void decide(struct revoke *revoke);
 static void next_record(struct revoke *revoke);
 
@@ -104,18 +105,21 @@ void revoke_cancel(struct revoke *revoke)
 {
     locate_cancel(&revoke->locate);
     uploader_abort(&revoke->put);
+    discard_cancel(&revoke->discard);
 }
 
 void revoke_release(struct revoke *revoke)
 {
     locate_release(&revoke->locate);
     s3_call_release(&revoke->put.call);
+    discard_release(&revoke->discard);
     buf_release(&revoke->record);
     for (size_t i = 0; i < revoke->count; i++)
         mem_free(revoke->below[i]);
     mem_free(revoke->below);
     mem_free(revoke->next);
     mem_free(revoke->key);
+    mem_free(revoke->manifest_key);
     *revoke = (struct revoke){ 0 };
 }
 
@@ -162,10 +166,12 @@ static void on_own(struct locate *located)
     }
     revoke->facts.stored = located->stored;
     revoke->facts.open = located->open;
-    if (located->revoked)
-        finish(revoke, REVOKE_RECORD, NULL);
-    else
+    if (!located->revoked) {
         decide(revoke);
+        return;
+    }
+    revoke->last = true; /* whether what followed the record was done is not known */
+    discard(revoke, revoke->row->id, revoke->row->created);
 }
 
 static void decide(struct revoke *revoke)
@@ -227,6 +233,8 @@ static const char *reason_of(const struct revoke *revoke)
 static void put_record(struct revoke *revoke, const char *batch, int64_t created)
 {
     struct buf *record = &revoke->record;
+    revoke->noted = batch;
+    revoke->noted_created = created;
     buf_clear(record);
     revoke_write(&(struct revoke_note){ .batch = batch,
                                         .dataset = revoke->dataset->id,
@@ -279,11 +287,8 @@ static void on_below(struct locate *located)
         next_record(revoke);
 }
 
-/*
- * From here on the batch does not count any more. What else is to happen to it (its objects are
- * left alone) begins here.
- */
-static void recorded(struct revoke *revoke)
+/* From here on the batch does not count any more. */
+static void tell(struct revoke *revoke)
 {
     revoke->core->metrics.revocations++;
     log_event(LOG_WARN, revoke->dataset->id,
@@ -299,11 +304,50 @@ static void on_put(struct upload *upload)
     enum err err = upload->call.fault.code;
     if (err && err != ERR_EXISTS) {
         finish(revoke, REVOKE_LATER, &upload->call.fault);
-    } else if (!revoke->last) {
-        next_record(revoke);
-    } else {
-        if (!err)
-            recorded(revoke);
-        finish(revoke, REVOKE_RECORD, NULL);
+        return;
     }
+    if (revoke->last && !err)
+        tell(revoke);
+    discard(revoke, revoke->noted, revoke->noted_created);
+}
+
+/* ---- its objects: they stay, unless `on_revoke: delete` says otherwise */
+
+static void go_on(struct revoke *revoke)
+{
+    if (revoke->last)
+        finish(revoke, REVOKE_RECORD, NULL);
+    else
+        next_record(revoke);
+}
+
+static void on_discarded(struct discard *discard)
+{
+    struct revoke *revoke = container_of(discard, struct revoke, discard);
+    if (discard->fault.code && discard->fault.code != ERR_NOT_FOUND) {
+        finish(revoke, REVOKE_LATER, &discard->fault);
+        return;
+    }
+    if (discard->deleted)
+        log_event(LOG_INFO, revoke->dataset->id, "objects deleted batch=%s objects=%" PRId64,
+                  discard->batch, discard->deleted);
+    go_on(revoke);
+}
+
+static void discard(struct revoke *revoke, const char *batch, int64_t created)
+{
+    if (revoke->dataset->on_revoke != REVOKE_DELETE) {
+        go_on(revoke);
+        return;
+    }
+    discard_release(&revoke->discard);
+    mem_free(revoke->manifest_key);
+    revoke->manifest_key = commit_key_of(
+        revoke->core, revoke->dataset, revoke->core->settings->s3.manifest, batch, created, 1);
+    revoke->discard = (struct discard){ .core = revoke->core,
+                                        .dataset = revoke->dataset,
+                                        .batch = batch,
+                                        .manifest_key = revoke->manifest_key,
+                                        .done = on_discarded };
+    discard_start(&revoke->discard);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A batch that AEP has withdrawn (inactive, deleted …) after its commit gets a revocation beside
- * its manifest: what has one does not count any more. Nothing is deleted.
+ * its manifest: what has one does not count any more. Its objects are deleted only where
+ * `on_revoke: delete` is configured, and only then.
  *
  * Not every withdrawal is one for our readers: a consolidation makes its predecessors inactive,
  * but repeats their rows, and where our copies of the predecessors stay (lineage.c), so do their
@@ -11,6 +12,7 @@
 #ifndef SLUICE_DAEMON_REVOKE_H
 #define SLUICE_DAEMON_REVOKE_H
 
+#include "daemon/discard.h"
 #include "daemon/locate.h"
 
 enum revoke_step {
@@ -59,9 +61,12 @@ struct revoke {
     char **below; /* batches whose copies hold its rows, and then itself */
     size_t count, at;
     bool last;
-    char *key;
+    char *key, *manifest_key;
+    const char *noted; /* of whom the last record is */
+    int64_t noted_created;
     struct buf record;
     struct upload put;
+    struct discard discard;
 };
 void revoke_start(struct revoke *revoke);
 void revoke_cancel(struct revoke *revoke); /* `done` follows */

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from conftest import START
 from ground import now_ms
 from world import wait_until
 
@@ -103,6 +104,25 @@ def test_withdrawn_after_commit(world, sim, sluiced, redis, judge, lake):
     wait_until(lambda: kept.id in lake.revocations(), 60, "the first walk has seen it")
     assert len(lake.heads()) == 3
     judge()
+
+
+def test_objects_are_deleted_where_the_operator_wants_it(world, sim, sluiced, bucket, lake):
+    """on_revoke: delete. The record comes first, the manifest stays, others are not touched."""
+    data = world.dataset()
+    kept, gone = data.batch([10, 11]), data.batch([20, 21, 22])
+    sim.start()
+    daemon = sluiced(aep=QUICK, datasets=[{
+        "id": data.id, "as": "ds1", "start": START, "poll": "200ms", "on_revoke": "delete"}])
+    daemon.start()
+    wait_until(lambda: set(lake.heads()) == {kept.id, gone.id}, 60, "both are committed")
+    sim.set_status(gone, "inactive")
+
+    def objects(batch):
+        return [key for key in bucket.objects("lake/ds1/dt=") if batch.id in key]
+    wait_until(lambda: not objects(gone), 60, "its objects are gone")
+    assert set(lake.revocations()) == {gone.id} and len(objects(kept)) == 2
+    assert set(lake.heads()) == {kept.id, gone.id} and lake.counted() == {kept.id}
+
 
 
 def test_late_batches_are_found(world, sim, sluiced, redis, judge):

@@ -11,7 +11,8 @@ from aiohttp import web
 import ground
 from clock import clock
 from events import EVENTS
-from gateway import CONTROL, Refused, gateway_error, ims_error
+from gateway import CONTROL, Refused, gateway_error
+from ims import ims_error
 
 CLOSE_S = 0.02  # after the handler: when its answer has left
 DRIP_S = 0.2
