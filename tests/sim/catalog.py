@@ -202,5 +202,5 @@ def metrics(batch):
                 "recordsSkipped": 0, "startTime": batch.created, "endTime": batch.created + 1}
     sizes = [file.size for _, file in batch.data()]
     return {"inputFileCount": -1, "outputFileCount": len(sizes), "outputByteSize": sum(sizes),
-            "outputRecordCount": sum(size // 100 + 1 for size in sizes if size),
+            "outputRecordCount": batch.records(),
             "failedRecordCount": batch.failed_records}

@@ -2,6 +2,7 @@
 """The controls of the simulator, under /_sim/: for tests, not part of any Adobe service."""
 from aiohttp import web
 
+from clock import clock
 from gateway import CONTROL, Counters
 from ground import batch_from
 
@@ -21,6 +22,8 @@ class Control:
                 web.post(CONTROL + "datasets", self.add_datasets),
                 web.post(CONTROL + "batches", self.add_batches),
                 web.post(CONTROL + "status", self.set_status),
+                web.post(CONTROL + "files", self.rewrite_files),
+                web.post(CONTROL + "clock", self.set_clock),
                 web.post(CONTROL + "settings", self.change_settings),
                 web.post(CONTROL + "faults", self.arm),
                 web.post(CONTROL + "disarm", self.disarm),
@@ -64,6 +67,21 @@ class Control:
         for batch_id, status in (await request.json()).items():
             self.state.world.batches[batch_id].set_status(status)
         return web.json_response({})
+
+    async def rewrite_files(self, request):
+        """{batch id: "rename" or "compact", ...}: what the platform does to the files."""
+        for batch_id, how in (await request.json()).items():
+            batch = self.state.world.batches[batch_id]
+            {"rename": batch.rename_files, "compact": batch.compact}[how]()
+        return web.json_response({})
+
+    async def set_clock(self, request):
+        """{"at_ms", "rate", "step_ms"}, each of them optional; answers the time."""
+        changes = await request.json()
+        clock.step(changes.pop("step_ms", 0))
+        if changes:
+            clock.set(**changes)
+        return web.json_response({"now_ms": clock.now_ms()})
 
     async def change_settings(self, request):
         """delay_ms, bytes_per_second, token_ttl; answers all of them."""

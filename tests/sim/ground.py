@@ -4,17 +4,19 @@
 Tests build a World, the simulator serves it, the oracle checks a bucket against it. The same
 JSON form travels to the simulator (--world, POST /_sim/batches) and back (/_sim/truth).
 """
+import copy
 import dataclasses
 import random
-import time
 import uuid
 from dataclasses import dataclass, field
 
+from clock import clock
 from content import Content
 
 READABLE = ("success", "active")
 WITHDRAWN = ("inactive", "deleted", "archived", "retained")
 BASE_MS = 1_706_745_600_000  # 2024-02-01T00:00:00Z, creation of the first batch by default
+ROW_BYTES = 100
 SETTLED_MS = 12_365  # between a batch's creation and its last change, as seen on real ones
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -27,16 +29,26 @@ ODD_NAMES = [
 
 
 def now_ms():
-    """Wall clock in the unit of the API."""
-    return time.time_ns() // 1_000_000
+    """The world's clock in the unit of the API."""
+    return clock.now_ms()
 
 
 @dataclass
 class File:
-    """One physical file. `key` names its content and survives a rename."""
+    """One physical file. `key` names its content and survives a rename. `rows` says which rows
+    it holds, as [origin, first, behind the last]: the origin is the key of the file that had
+    them first. None: rows of its own, one for each ROW_BYTES."""
     name: str
     size: int
     key: str
+    rows: list = None
+
+    def held(self):
+        """Its rows."""
+        if self.rows is not None:
+            return self.rows
+        return [] if self.is_marker() or not self.size else [
+            [self.key, 0, self.size // ROW_BYTES + 1]]
 
     def content(self):
         """The bytes of the file."""
@@ -71,6 +83,7 @@ class Batch:
     status: str = "success"
     life: list = field(default_factory=list)
     files: list = field(default_factory=list)
+    former: list = field(default_factory=list)  # what `files` was before each rewriting
     sub_of: str = ""
     replay: dict = field(default_factory=dict)
     successor: str = ""  # the batch that consolidated or replaced this one
@@ -90,7 +103,7 @@ class Batch:
         status, since = self.status, self.updated or self.created + SETTLED_MS
         for after, step in self.life:
             if self.born + after <= now:
-                status, since = step, self.born + after
+                status, since = step, max(self.born + after, self.updated)
         return status, max(since, self.held_until)
 
     def readable(self):
@@ -101,6 +114,53 @@ class Batch:
         """A change by command; ends the scripted life."""
         self.status, self.life, self.held_until = status, [], 0
         self.updated, self.version = now_ms(), self.version + 1
+
+    def touch(self, **tags):
+        """Tags are written: `updated` moves, the data does not."""
+        self.tags.update(tags)
+        self.updated, self.version = now_ms(), self.version + 1
+
+    def rename_files(self):
+        """The platform rewrites the files: other names, the same bytes."""
+        self._rewrite(lambda file, number: dataclasses.replace(file, name=f"v{number}_{file.name}"))
+
+    def compact(self):
+        """The platform merges the files of each dataset file into one: another name, another
+        size, the same rows."""
+        number = self._begin_rewriting()
+        for directory in self.dataset_files():
+            data = [file for file in directory.files if not file.is_marker()]
+            if not data:
+                continue
+            rows = [row for file in data for row in file.held()]
+            size = sum(file.size for file in data) * 9 // 10 + bool(rows)
+            name = f"compacted-{number}.parquet"
+            directory.files = [file for file in directory.files if file.is_marker()] + [
+                File(name, size, f"{data[0].key}/{number}", rows)]
+
+    def _rewrite(self, change):
+        number = self._begin_rewriting()
+        for directory in self.dataset_files():
+            directory.files = [file if file.is_marker() else change(file, number)
+                               for file in directory.files]
+
+    def _begin_rewriting(self):
+        self.former.append(copy.deepcopy(self.files))
+        self.touch()
+        return len(self.former)
+
+    def versions(self):
+        """All that its files have been, the newest first: a copy of one of them is right, a
+        mixture is not."""
+        return [self] + [dataclasses.replace(self, files=files) for files in self.former[::-1]]
+
+    def held(self):
+        """The rows of all its files."""
+        return [row for _, file in self.data() for row in file.held()]
+
+    def records(self):
+        """How many rows it has."""
+        return sum(end - begin for _, begin, end in self.held())
 
     def dataset_files(self):
         """All dataset files, nested ones included."""
@@ -134,6 +194,7 @@ def batch_from(data):
     known = {f.name for f in dataclasses.fields(Batch)} - {"born"}
     batch = Batch(**{name: value for name, value in data.items() if name in known})
     batch.files = [dataset_file_from(item) for item in batch.files]
+    batch.former = [[dataset_file_from(item) for item in files] for files in batch.former]
     return batch
 
 

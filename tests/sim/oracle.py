@@ -129,6 +129,7 @@ class Oracle:
             return None
         if not look("manifests", batch, f"{key}: there is no batch {head['batch']}"):
             return None
+        batch = version_of(batch, entries)
         look("form", urls == sorted(urls), f"{key}: entries are not in order")
         look("form", key == self.manifest_key(batch), f"{key}: not the key of {batch.id}")
         for name, value in self.head_of(batch).items():
@@ -235,6 +236,13 @@ def identity(entry):
     """Which file of the source an entry means."""
     info = entry.get("sluice", {})
     return info.get("file_id"), info.get("name")
+
+
+def version_of(batch, entries):
+    """The batch as it was when the manifest was written: its files may have been rewritten."""
+    named = {identity(entry) for entry in entries}
+    return next((version for version in batch.versions()
+                 if named == {who for who, _ in source_rows(version)}), batch)
 
 
 def source_rows(batch):

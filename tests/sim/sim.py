@@ -22,6 +22,7 @@ from aiohttp import web
 
 from access import Access
 from catalog import Catalog
+from clock import clock
 from control import Control
 from faults import faults_from_text
 from gateway import Gateway, State
@@ -37,7 +38,13 @@ def application(state):
     app = web.Application(middlewares=[gateway.front], client_max_size=BODY_MAX)
     for service in (gateway, Catalog(state), Access(state), Control(state)):
         app.add_routes(service.routes())
+    app.on_response_prepare.append(tell_date)
     return app
+
+
+async def tell_date(_request, response):
+    """The server's time is that of its world."""
+    response.headers["Date"] = clock.date()
 
 
 async def serve(state, port):
@@ -135,6 +142,18 @@ class Sim:
     def set_status(self, batch, status):
         """Moves a batch on in its life."""
         return self.call("POST", "status", {batch.id: status})
+
+    def rename_files(self, batch):
+        """The files of a batch get other names."""
+        return self.call("POST", "files", {batch.id: "rename"})
+
+    def compact(self, batch):
+        """The files of a batch are merged."""
+        return self.call("POST", "files", {batch.id: "compact"})
+
+    def clock(self, **changes):
+        """at_ms, rate, step_ms; returns the time of the world."""
+        return self.call("POST", "clock", changes)["now_ms"]
 
     def arm(self, text):
         """Arms faults, written as in faults.py."""
