@@ -17,6 +17,7 @@ struct dataset_settings {
     int order;        /* enum dataset_order */
     int64_t poll_ms;
     char *key; /* template of data objects */
+    int check; /* enum content_check */
 };
 
 struct settings {

@@ -43,7 +43,8 @@ def test_content_is_the_same_from_any_offset():
 
 @pytest.mark.parametrize("size", [13, 14, 20, 1000, 1_048_573, 2_500_000])
 def test_content_is_as_its_name_promises(size):
-    whole = b"".join(Content("k", size, "a.snappy.parquet").chunks(step=7 if size < 100 else 77_777))
+    content = Content("k", size, "a.snappy.parquet")
+    whole = b"".join(content.chunks(step=7 if size < 100 else 77_777))
     assert whole[:4] == whole[-4:] == b"PAR1" and len(whole) == size
     assert 0 < int.from_bytes(whole[-8:-4], "little") <= size - 12
     for at in range(max(0, size - 12), size):

@@ -9,6 +9,7 @@ import urllib.parse
 
 from aiohttp import web
 
+from content import overlaid
 from gateway import EXPORT, Refused, bad_request, not_found, single_query, whole_number
 from paging import stir_ties, window
 
@@ -17,6 +18,10 @@ RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 STEP = 1 << 18
 SLOW_STEP = 1 << 18
 SEND_BUFFER = 1 << 16  # what counts as sent should be nearly what was received
+CORRUPT = {  # where -> (bytes before the end of the file, 0 = its beginning; what is there)
+    "head": (0, b"<htm"), "tail": (4, b"9b7\n"), "footer": (8, b"\xff\xff\xff\x7f"),
+    "line": (1, b"x"),
+}
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER that makes close() send RST
 
 
@@ -169,12 +174,15 @@ class Sending:
             self.first, self.last = self.bent(*span)
         response = self.headers()
         cut, reset = self.hit("truncated_body"), self.hit("reset_mid_body")
+        stall = self.hit("stall_mid_body")
         length = self.last - self.first + 1
-        upto = self.last - (length + 1) // 2 if cut or reset else self.last
+        upto = self.last - (length + 1) // 2 if cut or reset or stall else self.last
         await response.prepare(self.request)
         self.state.counters.reads[self.name] += 1
-        await self.send(response, upto)
-        if cut or reset:
+        complete = await self.send(response, upto)
+        if stall:
+            await asyncio.sleep(stall.args["seconds"])
+        if cut or reset or not complete:
             self.end_early(reset)
         return response
 
@@ -192,31 +200,52 @@ class Sending:
 
     def headers(self):
         """The header block of the answer."""
+        kind = "text/html" if self.hit("wrong_type") else "application/parquet"
         response = web.StreamResponse(status=self.status, headers={
-            "Accept-Ranges": "bytes", "Content-Type": "application/parquet"})
-        response.content_length = self.last - self.first + 1
-        if self.status == 206:
+            "Accept-Ranges": "bytes", "Content-Type": kind})
+        if self.hit("gzip_body"):
+            response.headers["Content-Encoding"] = "gzip"
+        if self.hit("chunked_body"):
+            response.enable_chunked_encoding()
+        else:
+            response.content_length = self.last - self.first + 1
+        if self.status == 206 and not self.hit("no_content_range"):
             response.headers["Content-Range"] = f"bytes {self.first}-{self.last}/{self.total}"
         return response
 
     async def send(self, response, upto):
-        """Bytes up to `upto`; what the client did not wait for is not counted."""
-        slow = self.hit("slow")
+        """Bytes up to `upto`; what the client did not wait for is not counted. False if the time
+        was up before."""
+        slow, cut_off = self.hit("slow"), self.hit("cut_off")
+        most_s = cut_off.args["seconds"] if cut_off else float("inf")
         rate = (slow.args if slow else self.state.settings)["bytes_per_second"]
         step = max(1, min(SLOW_STEP, rate // 20)) if rate else STEP
         self.request.transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         began, sent = time.monotonic(), 0
-        content = self.file.content()
+        content, wrong = self.file.content(), self.wrong_bytes()
         for chunk in content.chunks(self.first, upto, step):
+            if time.monotonic() - began > most_s:
+                return False
             try:
-                await response.write(chunk)
+                await response.write(overlaid(chunk, self.first + sent, *wrong))
             except (ConnectionError, asyncio.CancelledError):
                 break
             sent += len(chunk)
             self.state.counters.sent[self.name] += len(chunk)
             if rate:
                 await asyncio.sleep(began + sent / rate - time.monotonic())
+        return True
+
+    def wrong_bytes(self):
+        """(where, what) is sent instead of the file's own bytes."""
+        ends = self.first == 0, self.last == self.file.size - 1
+        for fault in (fault for fault in self.state.faults.armed if fault.name == "corrupt"):
+            before, piece = CORRUPT[fault.args["where"]]
+            there = ends[before > 0]
+            if there and fault.strikes(self.request["endpoint"], self.request["target"]):
+                return (self.file.size - before if before else 0), piece
+        return 0, b""
 
     def end_early(self, reset):
         """Closes the connection in the middle of the body, with FIN or with RST."""

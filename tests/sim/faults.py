@@ -68,6 +68,14 @@ TABLE = {
     "shifted_content_range": Row(CONTENT, 1, {"bytes": 1000}, "the range begins later"),
     "short_range": Row(CONTENT, 1, {}, "half of the range"),
     "total_changes": Row(CONTENT, 1, {"bytes": 1}, "Content-Range says another total"),
+    "corrupt": Row(CONTENT, 1, {"where": "tail"},
+                   "wrong bytes at the head, tail, footer or line (counts answers that have them)"),
+    "chunked_body": Row(CONTENT, 1, {}, "no Content-Length"),
+    "gzip_body": Row(CONTENT, 1, {}, "says that it is compressed"),
+    "wrong_type": Row(CONTENT, 1, {}, "the right bytes as text/html"),
+    "no_content_range": Row(CONTENT, 1, {}, "206 that does not say which bytes"),
+    "stall_mid_body": Row(CONTENT, 1, {"seconds": 3600}, "nothing more after half of the body"),
+    "cut_off": Row(CONTENT, 1, {"seconds": 1}, "ended after so long, as by the limit of 60 s"),
     "slow": Row(CONTENT, ALWAYS, {"bytes_per_second": 1 << 20}, "throughput of one connection"),
 }
 
