@@ -69,11 +69,20 @@ void queue_submit(struct queue *queue, struct queue_op *op, const struct queue_c
  * Children and the listing cursor move in one step; `prev` is compared with the stored cursor
  * (ERR_FENCED if it differs), `cursor` must differ from it. `sealed`: nothing more comes, the
  * lease is given up and the task waits for its children (a batch without children goes to fin).
- * A tail is never sealed.
+ * A tail is never sealed. What a sealed listing of a batch did not name, from its claim on, leaves
+ * the batch; op->strays of it had been completed.
  */
 void queue_fan(struct queue *queue, struct queue_op *op, const struct queue_task *task,
                const char *prev, const char *cursor, bool sealed,
                const struct queue_child *child, size_t children);
+
+/*
+ * The file is not what its batch's listing said, or gone, although the batch is readable: that
+ * listing is void. The file leaves the queue and the batch is listed anew, unless that is on its
+ * way already; what the new listing names comes back. Text "worn": that was done so often in vain
+ * that the file is to be given up; it is still held.
+ */
+void queue_relist(struct queue *queue, struct queue_op *op, const struct queue_task *file);
 
 struct queue_beat {
     const struct queue_task *task;

@@ -239,12 +239,12 @@ class Sending:
 
     def wrong_bytes(self):
         """(where, what) is sent instead of the file's own bytes."""
-        ends = self.first == 0, self.last == self.file.size - 1
         for fault in (fault for fault in self.state.faults.armed if fault.name == "corrupt"):
             before, piece = CORRUPT[fault.args["where"]]
-            there = ends[before > 0]
+            at = self.file.size - before if before else 0
+            there = at <= self.last and self.first < at + len(piece)
             if there and fault.strikes(self.request["endpoint"], self.request["target"]):
-                return (self.file.size - before if before else 0), piece
+                return at, piece
         return 0, b""
 
     def end_early(self, reset):
