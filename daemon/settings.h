@@ -19,6 +19,7 @@ struct dataset_settings {
     int64_t poll_ms;
     char *key;     /* template of data objects */
     int on_revoke; /* enum on_revoke */
+    int check;     /* enum content_check */
 };
 
 struct settings {
