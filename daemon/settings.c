@@ -154,6 +154,8 @@ static const struct conf_row row[] = {
 { "datasets[].key", CONF_TEXT, SET(key), DEFAULT_KEY, 1, 400, NULL, 0, "key template of data objects" },
 { "datasets[].on_revoke", CONF_CHOICE, SET(on_revoke), "keep", 0, 0, "keep|delete", 0,
   "data objects of a batch that AEP revoked; its manifest stays in any case" },
+{ "datasets[].check", CONF_CHOICE, SET(check), "full", 0, 0, "full|magic|off", 0,
+  "of files: .parquet is one, .json and .csv end in a whole line; magic: only the former" },
 };
 /* clang-format on */
 

@@ -23,6 +23,7 @@ struct dataset_settings {
     int64_t page;   /* rows per Catalog request */
     char *key;      /* template of data objects */
     int on_revoke;  /* enum on_revoke */
+    int check;      /* enum content_check */
 };
 
 struct settings {

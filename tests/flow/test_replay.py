@@ -149,6 +149,24 @@ def test_kill_in_the_middle_of_a_replay(first, redis, bucket, sim, judge):
     judge(allow_uploads=1)
 
 
+def test_files_change_under_a_replay(first, redis, bucket, sim, judge):
+    """Its batch is listed anew, under the ids of its generation; the first one stays as it is."""
+    daemon, data, batches = first
+    before = contents(bucket)
+    sim.arm("compaction:how=rename,endpoint=content")
+    job, generation = ordered(order(redis, data.id, batches[0].id))
+    ended(redis, job)
+    assert sim.counters()["faults"]["compaction"] == 1
+    assert redis.command("ZCARD", "sluice:dead") == "0"
+    manifest = next(body for key, body in contents(bucket, generation).items()
+                    if "_sluice" in key)
+    assert {entry["sluice"]["name"] for entry in json.loads(manifest)["entries"]} == {
+        f"v1_{file.name}" for _, file in batches[0].data()}
+    assert contents(bucket) == before
+    drained(daemon, redis)
+    judge(allow_strays=True)
+
+
 def test_redis_is_lost_in_the_middle_of_a_replay(first, redis, bucket, sim, judge):
     """The ledger brings back the job, with its generation; what is done is done."""
     daemon, data, batches = first

@@ -10,6 +10,7 @@ import urllib.parse
 
 from aiohttp import web
 
+from content import overlaid
 from gateway import EXPORT, Refused, bad_request, not_found, single_query, whole_number
 from paging import part_of, stir_ties, window
 
@@ -186,8 +187,8 @@ class Sending:
         upto = self.last - (length + 1) // 2 if cut or reset else self.last
         await response.prepare(self.request)
         self.state.counters.reads[self.name] += 1
-        await self.send(response, upto)
-        if cut or reset:
+        complete = await self.send(response, upto)
+        if cut or reset or not complete:
             self.end_early(reset)
         return response
 
@@ -205,11 +206,10 @@ class Sending:
 
     def headers(self):
         """The header block of the answer."""
+        kind = "text/html" if self.hit("wrong_content_type") else "application/parquet"
         response = web.StreamResponse(status=self.status, headers={
-            "Accept-Ranges": "bytes", "Content-Type": "application/parquet"})
+            "Accept-Ranges": "bytes", "Content-Type": kind})
         response.content_length = self.last - self.first + 1
-        if self.hit("wrong_content_type"):
-            response.content_type = "text/html"
         if self.status == 206 and not self.hit("no_content_range"):
             response.headers["Content-Range"] = f"bytes {self.first}-{self.last}/{self.total}"
         return response
@@ -224,18 +224,10 @@ class Sending:
         await response.write(packed)
         return response
 
-    def spoilt(self, chunk, offset, flip):
-        """The piece at `offset`, with one bit turned if the fault wants one that is in it."""
-        if not flip:
-            return chunk
-        at = flip.args["at"] if flip.args["at"] >= 0 else self.file.size + flip.args["at"]
-        if not offset <= at < offset + len(chunk):
-            return chunk
-        return chunk[:at - offset] + bytes([chunk[at - offset] ^ 1]) + chunk[at - offset + 1:]
-
     async def send(self, response, upto):
-        """Bytes up to `upto`; what the client did not wait for is not counted."""
-        slow, stall, limit, flip = map(self.hit, ("slow", "stall", "cut_off", "bit_flip"))
+        """Bytes up to `upto`; what the client did not wait for is not counted. False if the time
+        was up before."""
+        slow, stall, limit = map(self.hit, ("slow", "stall", "cut_off"))
         rate = (slow.args if slow else self.state.settings)["bytes_per_second"]
         half = (upto + 1 - self.first) // 2
         step = max(1, min(SLOW_STEP, rate // 20)) if rate else STEP
@@ -243,21 +235,31 @@ class Sending:
         self.request.transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         began, sent = time.monotonic(), 0
-        for chunk in self.file.content().chunks(self.first, upto, step):
+        content, wrong = self.file.content(), self.wrong_bytes()
+        for chunk in content.chunks(self.first, upto, step):
             if stall and sent >= half:
                 await asyncio.sleep(stall.args["seconds"])
                 stall = None
             if limit and time.monotonic() > began + limit.args["seconds"]:
-                self.end_early(False)
-                break
+                return False
             try:
-                await response.write(self.spoilt(chunk, self.first + sent, flip))
+                await response.write(overlaid(chunk, self.first + sent, *wrong))
             except (ConnectionError, asyncio.CancelledError):
                 break
             sent += len(chunk)
             self.state.counters.sent[self.name] += len(chunk)
             if rate:
                 await asyncio.sleep(began + sent / rate - time.monotonic())
+        return True
+
+    def wrong_bytes(self):
+        """(where, what) is sent instead of the file's own bytes, if they are in this answer."""
+        for fault in self.state.faults.named("bit_flip", self.request["endpoint"]):
+            at = fault.args["at"] + (self.file.size if fault.args["at"] < 0 else 0)
+            there = self.first <= at <= self.last
+            if there and fault.strikes(self.request["endpoint"], self.request["target"]):
+                return at, bytes([self.file.content().read(at, 1)[0] ^ 1])
+        return 0, b""
 
     def end_early(self, reset):
         """Closes the connection in the middle of the body, with FIN or with RST."""
