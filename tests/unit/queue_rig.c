@@ -195,6 +195,8 @@ void world_submit(struct world *world, const char *id)
     struct queue_child child = {
         .kind = QUEUE_BATCH, .id = id, .order = 1700000000000, .field = &field, .fields = 1
     };
+    world_command(world,
+                  "SADD sluice:datasets " WORLD_DATASET); /* or nothing is claimed of it */
     queue_submit(world->queue, step_begin(&step), &child, WORLD_DATASET, "");
     step_await(world, &step, OK);
     assert_string_equal(buf_text(&step.op.text), "new");
