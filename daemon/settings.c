@@ -186,6 +186,8 @@ static void check_prefix(const char *prefix, const char *file, struct buf *error
 enum err settings_load(const char *file, struct settings *settings, struct buf *errors)
 {
     enum err err = conf_load(&table, file, settings, errors);
+    if (err && settings->s3.bucket) /* it could be read: what else is wrong, all at once */
+        tenant_settle(settings, file, errors);
     if (err)
         return err;
     size_t before = errors->len;

@@ -179,6 +179,7 @@ int ask_exit(const struct fault *fault)
         return EX_NOINPUT;
     case ERR_DENIED:
     case ERR_AUTH:
+    case ERR_CREDENTIAL:
     case ERR_REDIS_DENIED:
         return EX_NOPERM;
     case ERR_SECRET:

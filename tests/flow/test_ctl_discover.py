@@ -252,7 +252,7 @@ def test_batches(ctl, world):
     assert (rows[1]["files"], rows[1]["failed"], rows[1]["errors"]) == (1, 2, "INGEST-1212-400")
     text = ctl.table("batches", "web", "--failed")
     assert column(text, "STATUS") == ["failure", "failed"]
-    assert column(text, "ERRORS") == ["200", "INGEST-1212-400"]
+    assert column(text, "ERRORS") == ["INGEST-1555-400", "INGEST-1212-400"]
     second, third = everything[-2], everything[-3]
     rows = ctl.document("batches", "web", "--from", second.created, "--to", third.created)
     assert [row["id"] for row in rows["batches"]] == [second.id]

@@ -7,6 +7,7 @@ import pytest
 
 from conftest import START
 from ground import now_ms
+from lineage import shares
 from world import wait_until
 
 QUICK = {"overlap": "1s", "sweep": "300ms"}
@@ -56,10 +57,20 @@ def promised(world):
     return world.new_id("ulid", world.next_created())
 
 
+def carry(batch, *predecessors):
+    """The rows of the others are what the files of a consolidation hold."""
+    rows = [row for old in predecessors for row in old.held()]
+    files = [file for _, file in batch.rows()]
+    for file, part in zip(files, shares(rows, len(files))):
+        file.rows = part
+
+
 def supersede(sim, data, batch_id, *predecessors, files=(500,), reason="consolidation"):
     """A batch appears in the place of others, which become inactive."""
     replay = {"predecessors": [old.id for old in predecessors], "reason": reason}
     batch = data.batch(list(files), batch_id=batch_id, replay=replay, **just_now())
+    if reason == "consolidation":
+        carry(batch, *predecessors)
     sim.add(batch)
     for old in predecessors:
         sim.set_status(old, "inactive")
@@ -180,9 +191,11 @@ def test_consolidation_of_what_was_never_stored(world, sim, sluiced, redis, judg
     ended(redis, two)
     small = data.batch([300], batch_id=small_id, successor=big_id, replay={
         "predecessors": [one.id, two.id], "reason": "consolidation"}, **just_now())
+    carry(small, one, two)
     sim.add(small)
     ended(redis, small)
     sim.set_status(one, "inactive")
+    sim.set_status(two, "inactive")
     big = supersede(sim, data, big_id, small, lost, files=(600,))
     ended(redis, big)
     heads = lake.heads()

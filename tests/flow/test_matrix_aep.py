@@ -276,15 +276,16 @@ def test_a12_listing_that_never_ends(world, sim, aep_line, redis, judge):
 
 
 def test_a14_withdrawn_after_the_commit(world, sim, sluiced, judge):
-    """What AEP deletes later stays in S3 as it was committed."""
+    """What AEP deletes later stays in S3 as it was committed, with a revocation beside it."""
     data = world.dataset()
     batch = data.batch([100, 200])
-    daemon = sluiced()
+    daemon = sluiced(aep={"sweep": "300ms", "overlap": "1s"})
     daemon.start()
     committed(daemon, 1)
     sim.set_status(batch, "deleted")
     sim.add(data.batch([300], created=now_ms()))
     committed(daemon, 2)
+    wait_until(lambda: daemon.metric("sluice_revocations_total") == 1, 60, "it is revoked")
     verdict = judge()
     assert verdict.looked["bytes"] == 3
     assert daemon.metric("sluice_dead_letters_total") == 0
