@@ -291,9 +291,9 @@ static void missing_secrets_are_told(void **state)
     stop(&rig, ims);
 }
 
-static void old_tokens_serve_while_renewing_fails(void **state)
+/* True if the machine was quick enough to ask in the last 5 % of the token's life. */
+static bool asks_in_the_last_moment(void)
 {
-    (void)state;
     struct rig rig;
     struct ims *ims = start(&rig);
     struct asker asker;
@@ -302,17 +302,30 @@ static void old_tokens_serve_while_renewing_fails(void **state)
     rig_token(&rig, ALWAYS, "T2", "86399");
     ask(&rig, ims, &asker);
     assert_string_equal(asker.token, "T1");
-    rig_turn_for(&rig, 3850); /* less than 5 % before its end */
-    ask(&rig, ims, &asker);
-    assert_int_equal(asker.ready, 0);
-    assert_string_equal(asker.token, "T1");
-    SPIN(&rig, ims_fault(ims)->code == ERR_SERVER);
-    assert_int_equal(rig_count(&rig, TOKEN_ROW), 2);
-    rig_turn_for(&rig, 200);
-    ask(&rig, ims, &asker); /* T1 is dead now: this one waits */
-    assert_string_equal(asker.token, "T2");
-    assert_int_equal(asker.ready, 1);
+    rig_turn_for(&rig, 3850);
+    bool in_time = ims_expires_in_ms(ims) > 50;
+    if (in_time) {
+        ask(&rig, ims, &asker);
+        assert_int_equal(asker.ready, 0);
+        assert_string_equal(asker.token, "T1");
+        SPIN(&rig, ims_fault(ims)->code == ERR_SERVER);
+        assert_int_equal(rig_count(&rig, TOKEN_ROW), 2);
+        rig_turn_for(&rig, 200);
+        ask(&rig, ims, &asker); /* T1 is dead now: this one waits */
+        assert_string_equal(asker.token, "T2");
+        assert_int_equal(asker.ready, 1);
+    }
     stop(&rig, ims);
+    return in_time;
+}
+
+static void old_tokens_serve_while_renewing_fails(void **state)
+{
+    (void)state;
+    int tries = 1;
+    while (!asks_in_the_last_moment() && tries < 10)
+        tries++;
+    assert_true(tries < 10);
 }
 
 static void only_the_refused_token_is_dropped(void **state)
