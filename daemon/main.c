@@ -120,7 +120,7 @@ static int flushed(int code)
 static int load(const char *config, struct settings *settings)
 {
     AUTO_BUF errors = BUF_INIT(1 << 20);
-    enum err err = settings_load(config, settings, &errors);
+    enum err err = settings_load(config, SETTINGS_OF_DAEMON, settings, &errors);
     fputs(buf_text(&errors), stderr);
     return err ? EX_CONFIG : EX_OK;
 }

@@ -160,7 +160,7 @@ static const struct conf_row row[] = {
 /* clang-format on */
 
 static const struct conf_sequence sequence[] = {
-    { "datasets", sizeof(struct dataset_settings), AT(dataset), AT(datasets), 1, 1000 },
+    { "datasets", sizeof(struct dataset_settings), AT(dataset), AT(datasets), 0, 1000 },
 };
 
 static const struct conf_table table = { row, sizeof row / sizeof *row, sequence, 1 };
@@ -183,7 +183,8 @@ static void check_prefix(const char *prefix, const char *file, struct buf *error
                  "must not contain _generation=, the folders of replays are named so");
 }
 
-enum err settings_load(const char *file, struct settings *settings, struct buf *errors)
+enum err settings_load(const char *file, enum settings_reader reader, struct settings *settings,
+                       struct buf *errors)
 {
     enum err err = conf_load(&table, file, settings, errors);
     if (err && settings->s3.bucket) /* it could be read: what else is wrong, all at once */
@@ -201,6 +202,11 @@ enum err settings_load(const char *file, struct settings *settings, struct buf *
         complain(errors, file, "health.mode", "must be octal, like 0660");
     settings->health.mode = (unsigned)strtoul(settings->health.mode_text, NULL, 8) & 0777;
     tenant_settle(settings, file, errors);
+    if (reader == SETTINGS_OF_DAEMON && settings->datasets == 0)
+        complain(
+            errors, file, "datasets",
+            "there is none to copy; sluicectl datasets shows what AEP has, write the id of "
+            "each that is wanted here, as \"- id: …\"");
     for (size_t i = 0; i < settings->datasets; i++)
         check_dataset(settings, i, file, errors);
     return errors->len > before ? ERR_CONFIG : OK;

@@ -68,11 +68,14 @@ enum auth { AUTH_AUTO, AUTH_OAUTH, AUTH_JWT, AUTH_TOKEN };
 enum s3_conditional { CONDITIONAL_AUTO, CONDITIONAL_REQUIRE };
 enum s3_addressing { ADDRESSING_PATH, ADDRESSING_VIRTUAL };
 
+/* The daemon wants datasets; its tool also helps to find the first. */
+enum settings_reader { SETTINGS_OF_DAEMON, SETTINGS_OF_TOOL };
+
 /*
  * Loads and checks the file. All errors at once, as text for people, in `errors`; ERR_CONFIG if
  * there is any.
  */
-enum err settings_load(const char *file, struct settings *settings,
+enum err settings_load(const char *file, enum settings_reader reader, struct settings *settings,
                        struct buf *errors) MUST_CHECK;
 void settings_print(const struct settings *settings, struct buf *out);
 void settings_release(struct settings *settings);

@@ -55,6 +55,7 @@ static enum err read_members(struct verify_manifest *manifest, const char *bucke
     manifest->batch = json_member_text(head, "batch");
     manifest->dataset = json_member_text(head, "dataset");
     manifest->sandbox = json_member_text(head, "sandbox");
+    manifest->consolidates = json_member(head, "consolidates");
     if (!manifest->batch || !manifest->dataset || !manifest->sandbox)
         return lacks(fault, "batch, dataset or sandbox");
     if (json_member_u64(head, "created", INT64_MAX, &created))

@@ -22,7 +22,8 @@ struct verify_manifest {
     int64_t created, generation;
     struct verify_entry *entry; /* ascending by key, none twice */
     size_t entries;
-    struct json_t *json; /* private: the texts above lead into it */
+    const struct json_t *consolidates; /* ids of batches that hold its rows; NULL = it does */
+    struct json_t *json;               /* private: what is above leads into it */
 };
 
 /*

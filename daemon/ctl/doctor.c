@@ -107,6 +107,9 @@ static void check_all(struct doctor *doctor, const struct fault *fault)
     doctor_say(doctor, DOCTOR_OK, "configuration", NULL, "%s: %zu datasets, sandbox %s",
                doctor->ctl->config, settings->datasets, settings->aep.sandbox);
     check_secrets(doctor);
+    if (settings->datasets == 0)
+        doctor_say(doctor, DOCTOR_WARN, "datasets", "sluicectl datasets shows what there is",
+                   "none is configured: sluiced would not start");
     if (!doctor->ask.clients.s3 && doctor->count[DOCTOR_FAIL] == 0)
         doctor_say(doctor, DOCTOR_FAIL, "credentials", NULL, "%s", fault->text);
     if (doctor->ask.clients.aep)

@@ -169,7 +169,7 @@ static int run(struct ctl *ctl, const struct ctl_command *command)
 {
     AUTO_BUF errors = BUF_INIT(1 << 20);
     int code = EX_CONFIG;
-    if (settings_load(ctl->config, &ctl->settings, &errors) == OK)
+    if (settings_load(ctl->config, SETTINGS_OF_TOOL, &ctl->settings, &errors) == OK)
         code = run_on_loop(ctl, command);
     fputs(buf_text(&errors), stderr);
     settings_release(&ctl->settings);

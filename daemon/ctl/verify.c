@@ -2,9 +2,11 @@
 /*
  * verify: proves what a bucket holds of a dataset, against its manifests and against Catalog.
  *
+ *   REVOCATIONS list them
  *   MANIFESTS   list them; read and prove each, and each object that it names
  *   BATCHES     walk Catalog; a readable batch without a manifest is asked for once more (it may
- *               have been committed since), then it is missing
+ *               have been committed since), then it is missing; so is the revocation of one
+ *               that AEP withdrew
  *   OBJECTS     list them; what no manifest names is a stray
  *
  * A daemon may be at work meanwhile: manifests are read before objects are listed, and objects
@@ -55,11 +57,20 @@ static const struct {
     [VERIFY_OBJECTS] = { "objects", "listed" },
     [VERIFY_NEWER] = { "newer", "of these written since the check began (not judged)" },
     [VERIFY_OTHERS] = { "others", "of other generations (not judged, see --generation)" },
+    [VERIFY_REVOCATIONS] = { "revoked", "batches that AEP withdrew and that no longer count" },
+    [VERIFY_KEPT] = { "kept", "batches that AEP withdrew and whose rows it has elsewhere now" },
+    [VERIFY_UNDECIDED] = { "undecided", "withdrawn lately, or for a batch that is to come" },
+    [VERIFY_ELSEWHERE] = { "elsewhere",
+                           "batches consolidated in the range, created outside (not judged)" },
+    [VERIFY_DELETED] = { "deleted", "objects of revoked batches, as on_revoke says" },
+    [VERIFY_UNDELETED] = { "undeleted", "objects of revoked batches that are there still" },
 };
 
+static bool pull_revocations(struct verify *verify);
 static bool pull_manifests(struct verify *verify);
 static bool pull_batches(struct verify *verify);
 static bool pull_objects(struct verify *verify);
+static void start_revocations(struct verify *verify);
 static void start_manifests(struct verify *verify);
 static void start_batches(struct verify *verify);
 static void start_objects(struct verify *verify);
@@ -69,6 +80,7 @@ static const struct {
     void (*start)(struct verify *verify);
     bool (*pull)(struct verify *verify);
 } phase[] = {
+    [VERIFY_PHASE_REVOCATIONS] = { start_revocations, pull_revocations },
     [VERIFY_PHASE_MANIFESTS] = { start_manifests, pull_manifests },
     [VERIFY_PHASE_BATCHES] = { start_batches, pull_batches },
     [VERIFY_PHASE_OBJECTS] = { start_objects, pull_objects },
@@ -104,7 +116,7 @@ static int verify_run(struct ctl *ctl)
         verify->core.loop = ctl->loop;
         verify->core.aep = verify->clients.aep;
         verify->walk.core = &verify->core;
-        start_manifests(verify);
+        start_revocations(verify);
         loop_run(ctl->loop);
         code = finish(verify);
     }
@@ -182,6 +194,7 @@ static int finish(struct verify *verify)
     key_set_release(&verify->named);
     key_set_release(&verify->good);
     key_set_release(&verify->seen);
+    verify_lineage_release(verify);
     return report_end(&verify->report, count, VERIFY_COUNTS);
 }
 
@@ -202,7 +215,8 @@ static void step(struct deferred *work)
         verify_jobs_drop(verify);
     else
         verify_slots_fill(verify);
-    if (!ended || verify->jobs.count > 0 || verify->listing.running || verify->walk.listing)
+    if (!ended || verify->jobs.count > 0 || verify->listing.running || verify->walk.listing ||
+        verify_lineage_busy(verify))
         return;
     if (stop || verify->phase + 1 == PHASES) {
         loop_stop(verify->ctl->loop);
@@ -249,7 +263,7 @@ static void on_listed(struct s3_call *call)
     listing->object = 0;
     if (call->fault.code) {
         verify_unchecked(verify, call->key, &call->fault);
-        verify->blind = true;
+        verify->blind = verify->blind || verify->phase != VERIFY_PHASE_REVOCATIONS;
         listing->failed = listing->ended = true;
         s3_call_release(call);
     }
@@ -269,6 +283,25 @@ static const struct s3_object *next_object(struct verify *verify)
     if (!listing->running && !listing->ended)
         list_on(verify);
     return NULL;
+}
+
+/* ---- revocations: replays have none */
+
+static void start_revocations(struct verify *verify)
+{
+    if (is_replay(verify))
+        verify->listing.ended = true;
+    else
+        start_listing(verify, LOCATE_REVOCATION, VERIFY_BEGIN);
+    verify_wake(verify);
+}
+
+static bool pull_revocations(struct verify *verify)
+{
+    const struct s3_object *object;
+    while ((object = next_object(verify)))
+        verify_lineage_revoked(verify, object->key);
+    return verify->listing.ended;
 }
 
 /* ---- manifests */
@@ -292,7 +325,7 @@ static bool pull_manifests(struct verify *verify)
 {
     const struct s3_object *object;
     while (verify->jobs.count < VERIFY_JOBS && (object = next_object(verify)))
-        verify_job_start(verify, object->key, NULL);
+        verify_job_start(verify, object->key, NULL, VERIFY_LISTED);
     return verify->listing.ended;
 }
 
@@ -306,6 +339,7 @@ static void start_batches(struct verify *verify)
 {
     verify->walked = verify->listing.failed || is_replay(verify);
     verify->walk_from = verify->from;
+    verify_lineage_begin(verify);
     if (!verify->walked) {
         verify->count[VERIFY_GONE] = (int64_t)verify->good.count; /* until Catalog lists them */
         on_walk_again(&verify->walk_again);
@@ -338,10 +372,18 @@ static void on_page(struct walk *walk)
     verify_wake(verify);
 }
 
-static bool may_pass(const struct fault *fault)
+bool verify_may_pass(const struct fault *fault)
 {
     enum action action = err_action(fault->code);
     return (action == ACT_WAIT || action == ACT_RETRY) && fault->code != ERR_DENIED;
+}
+
+void verify_again(struct verify *verify, struct timer *timer, int tries,
+                  const struct fault *fault)
+{
+    timer_set_in(verify->ctl->loop, timer,
+                 WALK_BASE_MS + retry_delay_ms(tries, WALK_BASE_MS, WALK_CAP_MS,
+                                               fault->retry_after_ms, core_random()));
 }
 
 /* A walk that failed begins anew where it was; what it brings twice is in `seen`. */
@@ -349,11 +391,8 @@ static void on_walked(struct walk *walk)
 {
     struct verify *verify = container_of(walk, struct verify, walk);
     const struct fault *fault = &walk->fault;
-    if (fault->code && may_pass(fault) && verify->walk_tries++ < WALK_TRIES) {
-        timer_set_in(verify->ctl->loop, &verify->walk_again,
-                     WALK_BASE_MS + retry_delay_ms(verify->walk_tries, WALK_BASE_MS,
-                                                   WALK_CAP_MS, fault->retry_after_ms,
-                                                   core_random()));
+    if (fault->code && verify_may_pass(fault) && verify->walk_tries++ < WALK_TRIES) {
+        verify_again(verify, &verify->walk_again, verify->walk_tries, fault);
         return;
     }
     if (fault->code) {
@@ -373,19 +412,23 @@ static void judge_batch(struct verify *verify, const struct batch_info *batch)
     if (batch->other_dataset || !key_set_add(&verify->seen, batch->id))
         return;
     AUTO_TEXT char *key = verify_manifest_key(verify, batch->id, batch->created);
-    if (key_set_has(&verify->good, key))
-        verify->count[VERIFY_GONE]--; /* one that is not */
-    if (!expected)
-        return;
-    verify->count[VERIFY_BATCHES]++;
-    if (!key_set_has(&verify->named, key))
-        verify_job_start(verify, key, batch->id);
+    bool good = key_set_has(&verify->good, key), named = key_set_has(&verify->named, key);
+    verify->count[VERIFY_GONE] -= good; /* one that is not */
+    verify_lineage_row(verify, batch, good);
+    verify->count[VERIFY_BATCHES] += expected;
+    if (expected && verify->dataset->semantics == SNAPSHOT_LATEST)
+        verify_lineage_snapshot(verify, batch);
+    else if (expected && !named)
+        verify_job_start(verify, key, batch->id, VERIFY_READABLE);
+    else if (!named && verify_lineage_owes(verify, batch->id))
+        verify_job_start(verify, key, batch->id, VERIFY_OWED);
 }
 
 static bool pull_batches(struct verify *verify)
 {
     struct walk *walk = &verify->walk;
-    while (verify->page_here && verify->jobs.count < VERIFY_JOBS) {
+    while (verify->page_here && verify->jobs.count < VERIFY_JOBS &&
+           verify_lineage_room(verify)) {
         if (verify->batch < walk->count) {
             judge_batch(verify, &walk->batches[verify->batch++]);
             continue;
@@ -393,7 +436,7 @@ static bool pull_batches(struct verify *verify)
         verify->page_here = false;
         walk_next(walk);
     }
-    return verify->walked;
+    return verify->walked && verify_lineage_pull(verify);
 }
 
 /* ---- objects */
@@ -401,6 +444,7 @@ static bool pull_batches(struct verify *verify)
 static void start_objects(struct verify *verify)
 {
     const char *template = verify->dataset->key, *why = NULL;
+    verify_lineage_end(verify);
     if (verify->blind)
         why = "strays were not looked for: not all manifests could be read";
     else if (!verify_own_folder(template))

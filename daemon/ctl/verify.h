@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Private to the command verify: verify.c finds manifests, batches and objects, verify_check.c
- * proves a manifest and what it names. Work is pulled: a listing gives its next key only when
+ * proves a manifest and what it names, verify_lineage.c knows who stands for whom. Work is pulled: a listing gives its next key only when
  * there is room for it, so memory does not grow with the dataset, except for the sets of keys.
  */
 #ifndef SLUICE_DAEMON_CTL_VERIFY_H
@@ -9,13 +9,11 @@
 
 #include "daemon/ctl/ctl.h"
 #include "daemon/ctl/report.h"
-#include "daemon/verify_keys.h"
-#include "daemon/verify_manifest.h"
+#include "daemon/ctl/verify_check.h"
+#include "daemon/ctl/verify_lineage.h"
 #include "daemon/walk.h"
 
-#define VERIFY_SLOTS      32 /* objects looked at at a time */
-#define VERIFY_SLOTS_DEEP 8  /* … and read */
-#define VERIFY_JOBS       16 /* manifests in work at a time */
+#define VERIFY_JOBS 16 /* manifests in work at a time */
 
 enum verify_count {
     VERIFY_MANIFESTS,
@@ -28,30 +26,13 @@ enum verify_count {
     VERIFY_OBJECTS,
     VERIFY_NEWER,
     VERIFY_OTHERS,
+    VERIFY_REVOCATIONS,
+    VERIFY_KEPT,
+    VERIFY_UNDECIDED,
+    VERIFY_ELSEWHERE,
+    VERIFY_DELETED,
+    VERIFY_UNDELETED,
     VERIFY_COUNTS
-};
-
-/* One manifest: being read, then until all that it names has been looked at. */
-struct verify_job {
-    struct list_node node;
-    struct verify *verify;
-    char *key;
-    char *
-        batch; /* not found by listing, but asked for because Catalog has this batch; or NULL */
-    struct s3_call call;
-    bool read;
-    struct verify_manifest manifest;
-    size_t next, open; /* first entry not begun; entries begun and not ended */
-};
-
-/* One entry: HEAD, and with --deep its bytes. */
-struct verify_slot {
-    struct verify *verify;
-    struct verify_job *job; /* NULL = idle */
-    const struct verify_entry *entry;
-    struct s3_call call;
-    int64_t at; /* bytes read so far, and their checksum */
-    uint32_t crc32c;
 };
 
 struct verify_listing {
@@ -61,7 +42,12 @@ struct verify_listing {
     bool running, ended, failed;
 };
 
-enum verify_phase { VERIFY_PHASE_MANIFESTS, VERIFY_PHASE_BATCHES, VERIFY_PHASE_OBJECTS };
+enum verify_phase {
+    VERIFY_PHASE_REVOCATIONS,
+    VERIFY_PHASE_MANIFESTS,
+    VERIFY_PHASE_BATCHES,
+    VERIFY_PHASE_OBJECTS
+};
 
 struct verify {
     struct ctl *ctl;
@@ -86,6 +72,7 @@ struct verify {
     int walk_tries;
     size_t batch; /* next one of the walk's page */
     bool page_here, walked;
+    struct verify_lineage lineage;
     struct list jobs;
     struct verify_slot slot[VERIFY_SLOTS];
     int failures; /* looks in a row that failed */
@@ -95,16 +82,15 @@ struct verify {
 /* Something moved: what can be started is started, before the loop sleeps. */
 void verify_wake(struct verify *verify);
 
-/* Reads the manifest at `key` and proves it and what it names; `batch` as above. */
-void verify_job_start(struct verify *verify, const char *key, const char *batch);
-/* Puts idle slots to work. */
-void verify_slots_fill(struct verify *verify);
-/* What has not begun will not; jobs end with their last slot. */
-void verify_jobs_drop(struct verify *verify);
 /* Notes that something could not be looked at. */
 void verify_unchecked(struct verify *verify, const char *subject, const struct fault *fault);
 /* So many times in a row that going on has no sense. */
 bool verify_gave_up(const struct verify *verify);
+
+/* Catalog may answer later; and sets the timer for that. */
+bool verify_may_pass(const struct fault *fault);
+void verify_again(struct verify *verify, struct timer *timer, int tries,
+                  const struct fault *fault);
 
 /* The manifest's key of a batch; mem_free. */
 char *verify_manifest_key(const struct verify *verify, const char *batch, int64_t created);

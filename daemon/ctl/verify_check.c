@@ -4,6 +4,7 @@
  *
  *   GET manifest ──▶ form, place, dataset ──▶ per entry, in a slot:
  *                    HEAD ──▶ size, the store's CRC-32C ──(--deep)──▶ ranged GETs ──▶ CRC-32C
+ *                      └ absent, on_revoke: delete ──▶ HEAD of the batch's revocation
  */
 #include <inttypes.h>
 #include <string.h>
@@ -26,10 +27,12 @@ static void finish_slot(struct verify_slot *slot);
 
 /* ---- manifests */
 
-void verify_job_start(struct verify *verify, const char *key, const char *batch)
+void verify_job_start(struct verify *verify, const char *key, const char *batch,
+                      enum verify_why why)
 {
     struct verify_job *job = mem_alloc(sizeof *job);
     job->verify = verify;
+    job->why = why;
     job->key = mem_copy_text(key);
     mem_set_text(&job->batch, batch);
     job->call = (struct s3_call){
@@ -44,12 +47,12 @@ static void report_absent(struct verify_job *job)
 {
     struct report *report = &job->verify->report;
     const char *dataset = job->verify->dataset->id;
-    if (job->batch)
+    if (job->why == VERIFY_READABLE)
         report_problem(report, REPORT_MISSING, job->batch,
                        "Catalog lists this batch as readable, but there is no manifest %s; "
                        "why: FCALL_RO sluice_show 1 sluice: b/%s/%s",
                        job->key, dataset, job->batch);
-    else
+    else if (job->why == VERIFY_LISTED)
         report_problem(report, REPORT_MISSING, job->key,
                        "this manifest was listed and is gone");
 }
@@ -123,6 +126,24 @@ static bool in_range(const struct verify *verify, int64_t created)
     return created >= verify->from && created < verify->to;
 }
 
+/* Whether objects of the dataset vanish with their batch. */
+static bool deletes(const struct verify *verify)
+{
+    return verify->dataset->on_revoke == REVOKE_DELETE &&
+           verify->values.generation == KEY_GENERATION_1;
+}
+
+static char *revocation_of(const struct verify_job *job)
+{
+    return verify_revocation_key(job->verify, job->manifest.batch, job->manifest.created);
+}
+
+static void learn_revocation(struct verify_job *job)
+{
+    AUTO_TEXT char *record = revocation_of(job);
+    job->revoked = deletes(job->verify) && key_set_has(&job->verify->lineage.revoked, record);
+}
+
 /* What a manifest outside of the range names is no stray, and not ours to prove. */
 static void name_entries(struct verify_job *job)
 {
@@ -132,10 +153,14 @@ static void name_entries(struct verify_job *job)
         if (!key_set_add(&verify->named, manifest->entry[i].key))
             report_problem(&verify->report, REPORT_MISMATCH, manifest->entry[i].key,
                            "is named by %s and by another manifest", job->key);
+    if (!is_foreign(job))
+        verify_lineage_manifest(verify, manifest, job->key,
+                                in_range(verify, manifest->created));
     if (is_foreign(job) || !in_range(verify, manifest->created)) {
         job->next = manifest->entries;
         return;
     }
+    learn_revocation(job);
     key_set_add(&verify->good, job->key);
     verify->count[VERIFY_MANIFESTS]++;
     verify->count[VERIFY_ENTRIES] += (int64_t)manifest->entries;
@@ -196,22 +221,63 @@ void verify_slots_fill(struct verify *verify)
             start_slot(&verify->slot[i], job);
 }
 
-/* True if the answer to a request about the object is one; else it is reported. */
+static void report_lost(struct verify_slot *slot)
+{
+    report_problem(&slot->verify->report, REPORT_MISSING, slot->entry->key,
+                   "the manifest of batch %s names this object, but it is not there; "
+                   "restore it from a copy or a version of the bucket",
+                   slot->job->manifest.batch);
+}
+
+/* The batch may have been revoked since revocations were listed. */
+static void on_revocation(struct s3_call *call)
+{
+    struct verify_slot *slot = container_of(call, struct verify_slot, call);
+    struct verify *verify = slot->verify;
+    slot->job->revoked = slot->job->revoked || call->fault.code == OK;
+    if (!call->fault.code)
+        verify->count[VERIFY_DELETED]++;
+    else if (call->fault.code == ERR_NOT_FOUND)
+        report_lost(slot);
+    else
+        verify_unchecked(verify, slot->entry->key, &call->fault);
+    finish_slot(slot);
+}
+
+static void lose(struct verify_slot *slot)
+{
+    struct verify *verify = slot->verify;
+    if (deletes(verify) && !slot->job->revoked) {
+        s3_call_release(&slot->call);
+        slot->key = revocation_of(slot->job);
+        slot->call = (struct s3_call){
+            .op = S3_HEAD, .key = slot->key, .deadline_ms = DEADLINE_MS, .done = on_revocation
+        };
+        s3_start(verify->clients.s3, &slot->call);
+        return;
+    }
+    if (slot->job->revoked)
+        verify->count[VERIFY_DELETED]++;
+    else
+        report_lost(slot);
+    finish_slot(slot);
+}
+
+/* True if there is an answer about the object; else the slot goes its own way. */
 static bool answered(struct verify_slot *slot)
 {
     struct verify *verify = slot->verify;
     const struct fault *fault = &slot->call.fault;
-    if (fault->code && fault->code != ERR_NOT_FOUND) {
+    enum err err = fault->code;
+    if (err && err != ERR_NOT_FOUND) {
         verify_unchecked(verify, slot->entry->key, fault);
+        finish_slot(slot);
         return false;
     }
     verify->failures = 0;
-    if (fault->code)
-        report_problem(&verify->report, REPORT_MISSING, slot->entry->key,
-                       "the manifest of batch %s names this object, but it is not there; "
-                       "restore it from a copy or a version of the bucket",
-                       slot->job->manifest.batch);
-    return fault->code == OK;
+    if (err)
+        lose(slot);
+    return err == OK;
 }
 
 static bool crc32c_is(struct verify_slot *slot, uint32_t got, const char *where)
@@ -244,7 +310,10 @@ static void on_head(struct s3_call *call)
 {
     struct verify_slot *slot = container_of(call, struct verify_slot, call);
     struct verify *verify = slot->verify;
-    if (!answered(slot) || !head_fits(slot)) {
+    if (!answered(slot))
+        return;
+    verify->count[VERIFY_UNDELETED] += slot->job->revoked;
+    if (!head_fits(slot)) {
         finish_slot(slot);
     } else if (verify->deep) {
         read_on(slot);
@@ -276,10 +345,8 @@ static void read_on(struct verify_slot *slot)
 static void on_range(struct s3_call *call)
 {
     struct verify_slot *slot = container_of(call, struct verify_slot, call);
-    if (!answered(slot)) {
-        finish_slot(slot);
+    if (!answered(slot))
         return;
-    }
     slot->crc32c = digest_crc32c(slot->crc32c, call->content.data, call->content.len);
     slot->at += (int64_t)call->content.len;
     read_on(slot);
@@ -289,6 +356,8 @@ static void finish_slot(struct verify_slot *slot)
 {
     struct verify_job *job = slot->job;
     s3_call_release(&slot->call);
+    mem_free(slot->key);
+    slot->key = NULL;
     slot->job = NULL;
     job->open--;
     verify_wake(slot->verify);

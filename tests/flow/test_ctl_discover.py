@@ -132,6 +132,24 @@ def test_wrong_sandbox(place, sim, web):
     assert "[fail] sandbox: stage shows no dataset" in text
 
 
+@pytest.mark.parametrize("form", ["", "datasets:\n", "datasets: []\n"])
+def test_first_steps(form, place, sim, web):
+    """Without a configured dataset the tool works; the daemon refuses, and names the tool."""
+    sim.start()
+    ctl = Ctl(place, sim, {})
+    text = ctl.file.read_text(encoding="utf-8").replace("datasets:\n", form)
+    ctl.file.write_text(text, encoding="utf-8")
+    assert web.id in ctl.table("datasets") and web.id in ctl.table("dataset", web.id)
+    _, text, _ = ctl.run("doctor")
+    assert "[warn] datasets: none is configured" in text
+    ctl.refused(64, "verify", "web")
+    for option in ([], ["--check-config"], ["--print-config"]):
+        done = subprocess.run([Sluiced.binary, "--config", ctl.file, *option], timeout=60,
+                              capture_output=True, text=True, check=False)
+        assert done.returncode == 78 and not done.stdout
+        assert "datasets: there is none" in done.stderr and "sluicectl datasets" in done.stderr
+
+
 def test_dataset(ctl, web, world):
     """Format, tags, expiration, last batch; --json has the same."""
     text = ctl.table("dataset", "web")

@@ -372,7 +372,7 @@ def test_store_unreachable(filled):
     reconfigure(filled, "s3", endpoint=f"http://127.0.0.1:{dead_port()}")
     status, problems, _ = report(filled, "verify", "ds1")
     assert status == 69
-    assert {problem[0] for problem in problems} == {"unchecked"} and len(problems) == 2
+    assert {problem[0] for problem in problems} == {"unchecked"} and len(problems) == 3
 
 
 def refusing(rgw, part, status=403):

@@ -82,6 +82,8 @@ static void what_was_written_is_read(void **state)
     assert_string_equal(manifest.entry[2].name, "a\"b\n\xc3\xa9");
     assert_int_equal(manifest.entry[2].size, 2);
     assert_int_equal(manifest.entry[2].crc32c, 0xabcdef02u);
+    assert_int_equal(json_count(manifest.consolidates), 1);
+    assert_string_equal(json_text(json_element(manifest.consolidates, 0)), "a");
     verify_manifest_release(&manifest);
     AUTO_TEXT char *empty = written(0);
     assert_int_equal(read_back(empty, strlen(empty), "lake"), OK);
