@@ -12,10 +12,17 @@
 #define DEPTH_MAX      4
 #define LEVELS_MAX     200000
 
+/* There may be very many of those that wait: they hold no more than they must. */
+struct waiting {
+    struct list_node node;
+    char *file_id; /* NULL: the batch itself */
+    int depth;
+};
+
 struct level {
     struct list_node node;
     struct batch_list *owner;
-    char *file_id; /* NULL: the batch itself */
+    char *file_id;
     int depth;
     struct access_list list;
 };
@@ -26,11 +33,10 @@ static void on_level(struct access_list *level);
 
 static void add_level(struct batch_list *list, const char *file_id, int depth)
 {
-    struct level *level = mem_alloc(sizeof *level);
-    level->owner = list;
-    level->file_id = file_id ? mem_copy_text(file_id) : NULL;
-    level->depth = depth;
-    list_push(&list->waiting, &level->node);
+    struct waiting *waiting = mem_alloc(sizeof *waiting);
+    waiting->file_id = file_id ? mem_copy_text(file_id) : NULL;
+    waiting->depth = depth;
+    list_push(&list->waiting, &waiting->node);
 }
 
 static void free_level(struct level *level)
@@ -85,15 +91,24 @@ void batch_list_release(struct batch_list *list)
         return;
     assert(list->running.count == 0);
     loop_undefer(list->core->loop, &list->step);
-    for (struct list_node *node; (node = list_pop(&list->waiting));)
-        free_level(container_of(node, struct level, node));
+    for (struct list_node *node; (node = list_pop(&list->waiting));) {
+        struct waiting *waiting = container_of(node, struct waiting, node);
+        mem_free(waiting->file_id);
+        mem_free(waiting);
+    }
     access_files_free(list->files, list->count);
     list->files = NULL;
     list->count = 0;
 }
 
-static void start_level(struct batch_list *list, struct level *level)
+/* Takes over what was waiting. */
+static void start_level(struct batch_list *list, struct waiting *waiting)
 {
+    struct level *level = mem_alloc(sizeof *level);
+    level->owner = list;
+    level->file_id = waiting->file_id;
+    level->depth = waiting->depth;
+    mem_free(waiting);
     list_push(&list->running, &level->node);
     list->levels++;
     level->list = (struct access_list){
@@ -107,7 +122,7 @@ static void step_list(struct deferred *work)
     struct batch_list *list = container_of(work, struct batch_list, step);
     while (!list->stopping && list->waiting.count && list->running.count < LEVELS_AT_ONCE &&
            list->count < ROWS_WAITING)
-        start_level(list, container_of(list_pop(&list->waiting), struct level, node));
+        start_level(list, container_of(list_pop(&list->waiting), struct waiting, node));
     list->complete = list->running.count == 0 && (list->stopping || list->waiting.count == 0);
     if (list->told)
         return;

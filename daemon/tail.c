@@ -301,6 +301,7 @@ static size_t sift(struct tail *tail, struct walk *walk, uint64_t *ret_last)
         if (!tail->remembers || !tail_memory_knows(tail->memory, hash))
             walk->batches[fresh++] = walk->batches[i];
     }
+    tail->seen_count = tail_seen_trim(tail->seen, tail->seen_count);
     *ret_last = hash;
     return fresh;
 }

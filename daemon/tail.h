@@ -40,6 +40,8 @@ bool tail_memory_knows(const struct tail_memory *memory, uint64_t hash);
  */
 void tail_memory_learn(struct tail_memory *memory, struct tail_seen *seen, size_t count,
                        int64_t cursor, bool goes_on);
+/* Drops, in a walk that goes on, what learning needs no more; returns how many are left. */
+size_t tail_seen_trim(struct tail_seen *seen, size_t count);
 uint64_t tail_hash(const char *id);
 
 /* What was learned of a queue that has gone back in time says nothing about the one there is. */

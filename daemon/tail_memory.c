@@ -2,6 +2,8 @@
 /* What a daemon remembers of a dataset between two polls. */
 #include "daemon/tail.h"
 
+#include <string.h>
+
 #define TIP_BATCHES 50 /* so many known ones are listed again by a poll */
 
 struct tail_memory *tail_memory_new(size_t datasets)
@@ -55,4 +57,17 @@ void tail_memory_learn(struct tail_memory *memory, struct tail_seen *seen, size_
     memory->count = count;
     memory->cursor = cursor;
     memory->tip = moves ? tip : memory->tip;
+}
+
+/* One more than the tip stays, so that it is still told apart from a walk that saw no more. */
+size_t tail_seen_trim(struct tail_seen *seen, size_t count)
+{
+    size_t drop = 0;
+    if (count <= TIP_BATCHES + 1)
+        return count;
+    int64_t edge = seen[count - TIP_BATCHES - 1].created;
+    while (seen[drop].created < edge)
+        drop++;
+    memmove(seen, seen + drop, (count - drop) * sizeof *seen);
+    return count - drop;
 }

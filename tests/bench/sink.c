@@ -20,6 +20,8 @@
 #include <unistd.h>
 
 #define LIST_PARTS 1000
+#define LIST_KEYS  1000
+#define KEY_MAX    2048
 #define XML        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
 #define XMLNS      " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""
 #define OWN_FOLDER "/_sluice/"
@@ -258,6 +260,59 @@ static void list_parts(const struct httpd_req *req, struct reply *reply)
     fclose(out);
 }
 
+/* A query parameter as the path of an object; false if it is absent. */
+static bool copy_key(const struct httpd_req *req, const char *name, char key[KEY_MAX])
+{
+    const char *value = httpd_param(req, name);
+    size_t len = (size_t)snprintf(key, KEY_MAX, "%.*s/", 1 + (int)strcspn(req->path + 1, "/"),
+                                  req->path);
+    while (value && *value && *value != '&' && len + 1 < KEY_MAX) {
+        unsigned byte;
+        bool escaped = sscanf(value, "%%%2x", &byte) == 1;
+        key[len++] = escaped ? (char)byte : *value;
+        value += escaped ? 3 : 1;
+    }
+    key[len] = '\0';
+    return value != NULL;
+}
+
+static void print_object(FILE *out, const struct store_object *object)
+{
+    struct tm at;
+    char modified[32];
+    strftime(modified, sizeof modified, "%Y-%m-%dT%H:%M:%S.000Z",
+             gmtime_r(&object->modified, &at));
+    fprintf(out,
+            "<Contents><Key>%s</Key><LastModified>%s</LastModified><Size>%lld</Size>"
+            "</Contents>",
+            strchr(object->key + 1, '/') + 1, modified, (long long)object->size);
+}
+
+/* Keys are kept as they came, percent-encoded: a prefix must be of letters that are not. */
+static void list_objects(const struct httpd_req *req, struct reply *reply)
+{
+    static const struct store_object *found[LIST_KEYS + 1];
+    char prefix[KEY_MAX], after[KEY_MAX];
+    FILE *out = open_memstream(&reply->body, &reply->len);
+    if (!out)
+        return;
+    copy_key(req, "prefix", prefix);
+    if (!copy_key(req, "continuation-token", after))
+        copy_key(req, "start-after", after);
+    size_t count = store_list(prefix, after, found, LIST_KEYS + 1);
+    bool truncated = count > LIST_KEYS;
+    count = truncated ? LIST_KEYS : count;
+    fprintf(out, XML "<ListBucketResult" XMLNS "><EncodingType>url</EncodingType>");
+    for (size_t i = 0; i < count; i++)
+        print_object(out, found[i]);
+    if (truncated)
+        fprintf(out, "<NextContinuationToken>%s</NextContinuationToken>",
+                strchr(found[count - 1]->key + 1, '/') + 1);
+    fprintf(out, "<IsTruncated>%s</IsTruncated></ListBucketResult>",
+            truncated ? "true" : "false");
+    fclose(out);
+}
+
 static void get_object(const struct httpd_req *req, struct reply *reply)
 {
     const struct store_object *object = store_find(req->path);
@@ -300,10 +355,15 @@ static const struct {
     const char *method, *param;
     void (*act)(const struct httpd_req *req, struct reply *reply);
 } operation[] = {
-    { "PUT", "partNumber", put_part },    { "PUT", NULL, put_object },
-    { "POST", "uploads", create_upload }, { "POST", "uploadId", complete_upload },
-    { "GET", "uploadId", list_parts },    { "GET", NULL, get_object },
-    { "HEAD", NULL, get_object },         { "DELETE", "uploadId", abort_upload },
+    { "PUT", "partNumber", put_part },
+    { "PUT", NULL, put_object },
+    { "POST", "uploads", create_upload },
+    { "POST", "uploadId", complete_upload },
+    { "GET", "uploadId", list_parts },
+    { "GET", "list-type", list_objects },
+    { "GET", NULL, get_object },
+    { "HEAD", NULL, get_object },
+    { "DELETE", "uploadId", abort_upload },
     { "DELETE", NULL, delete_object },
 };
 

@@ -2,7 +2,7 @@
 /*
  * The benchmark's source: token service, Catalog and Data Access of one synthetic dataset, as
  * far as a client that copies it needs them. Contents are a repeated tile, so that no file
- * costs disk; every 64 KiB of it look like one whole Parquet file.
+ * costs disk; every 1 KiB of it looks like one whole Parquet file.
  *
  *   source [-b batches] [-f files per batch] [-s file size] [-t created_ms of the first batch]
  *          [-d delay_ms] [-r bytes per second and answer] [-c certificate -k key]
@@ -18,7 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define TILE_BYTES (64 * 1024)
+#define TILE_BYTES 1024
 #define MAP_BYTES  (4 * 1024 * 1024)
 #define STEP_BYTES (256 * 1024) /* a capped answer sends this much, then waits */
 #define BATCH_MS   1000         /* batches are created one second apart */
@@ -285,13 +285,13 @@ static bool answer(struct httpd_conn *conn, const struct httpd_req *req)
     return not_found(conn);
 }
 
-/* Any file of whole tiles passes for Parquet: magic at both ends, a footer of 4096 bytes. */
+/* Any file of whole tiles passes for Parquet: magic at both ends, a footer of 64 bytes. */
 static bool make_tile(void)
 {
     unsigned char one[TILE_BYTES];
     RAND_bytes(one, sizeof one);
     memcpy(one, "PAR1", 4);
-    memcpy(one + TILE_BYTES - 8, "\x00\x10\x00\x00PAR1", 8);
+    memcpy(one + TILE_BYTES - 8, "\x40\x00\x00\x00PAR1", 8);
     tile_fd = memfd_create("tile", MFD_CLOEXEC);
     for (size_t at = 0; at < MAP_BYTES; at += TILE_BYTES)
         if (tile_fd < 0 || write(tile_fd, one, TILE_BYTES) != TILE_BYTES)

@@ -62,8 +62,35 @@ struct store_object *store_put(const char *key)
     struct store_object *object = must(calloc(1, sizeof *object));
     object->key = must(strdup(key));
     object->tag = ++last_tag;
+    object->modified = time(NULL);
     *find_link(key) = object;
     return object;
+}
+
+/* Puts an object into its place among `count` ordered ones; what falls off the end is lost. */
+static size_t insert(const struct store_object **found, size_t count, size_t max,
+                     const struct store_object *object)
+{
+    size_t at = count;
+    while (at > 0 && strcmp(found[at - 1]->key, object->key) > 0)
+        at--;
+    if (at == max)
+        return count;
+    count = count < max ? count + 1 : max;
+    memmove(found + at + 1, found + at, (count - at - 1) * sizeof(*found));
+    found[at] = object;
+    return count;
+}
+
+size_t store_list(const char *prefix, const char *after, const struct store_object **found,
+                  size_t max)
+{
+    size_t count = 0, len = strlen(prefix);
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (const struct store_object *object = bucket[i]; object; object = object->next)
+            if (strncmp(object->key, prefix, len) == 0 && strcmp(object->key, after) > 0)
+                count = insert(found, count, max, object);
+    return count;
 }
 
 struct store_upload *store_upload_new(const char *key, const char *meta)

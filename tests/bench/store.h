@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #define STORE_PARTS    10000
 #define STORE_META_MAX 1024
@@ -20,6 +21,7 @@ struct store_object {
     char *key;
     int64_t size;
     uint64_t tag; /* the ETag: a number of our own */
+    time_t modified;
     char crc32c[STORE_CRC_TEXT];
     char meta[STORE_META_MAX]; /* x-amz-meta-* as header lines */
     char *body;                /* NULL if it was not kept */
@@ -43,6 +45,9 @@ struct store_upload {
 struct store_object *store_find(const char *key);
 struct store_object *store_put(const char *key); /* new or emptied, with a new tag */
 bool store_delete(const char *key);
+/* The first `max` objects behind the key `after` that begin with `prefix`, in order of keys. */
+size_t store_list(const char *prefix, const char *after, const struct store_object **found,
+                  size_t max);
 
 struct store_upload *store_upload_new(const char *key, const char *meta);
 struct store_upload *store_upload_find(uint64_t id, const char *key);
