@@ -184,7 +184,10 @@ class Sending:
         cut, reset = self.hit("truncated_body"), self.hit("reset_mid_body")
         length = self.last - self.first + 1
         upto = self.last - (length + 1) // 2 if cut or reset else self.last
-        await response.prepare(self.request)
+        try:
+            await response.prepare(self.request)
+        except ConnectionResetError:  # the client is gone
+            return response
         self.state.counters.reads[self.name] += 1
         await self.send(response, upto)
         if cut or reset:

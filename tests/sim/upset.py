@@ -15,7 +15,7 @@ from gateway import CONTROL, Refused, gateway_error, ims_error
 
 CLOSE_S = 0.02  # after the handler: when its answer has left
 DRIP_S = 0.2
-OPTIONAL = ("externalId", "replay", "availableDates", "errors", "started", "completed",
+OPTIONAL = ("externalId", "availableDates", "errors", "started", "completed",
             "sandboxId", "createdUser", "updatedUser", "dataSetViewId", "version", "isValid",
             "_page")
 NUMBERS = ("created", "updated", "started", "completed", "length", "outputFileCount",
@@ -225,16 +225,21 @@ def extra_fields(body):
     return each(body, lambda item: item | extra if is_record(item) else item)
 
 
+def may_be_absent(name, value):
+    """Optional, or a replay that says nothing."""
+    return name in OPTIONAL or name == "replay" and not value
+
+
 def null_fields(body):
     """null where a member that may be absent would be absent."""
-    return each(body, lambda item: {name: None if name in OPTIONAL else value
+    return each(body, lambda item: {name: None if may_be_absent(name, value) else value
                                     for name, value in item.items()})
 
 
 def missing_fields(body):
     """All that may be absent is absent."""
     return each(body, lambda item: {name: value for name, value in item.items()
-                                    if name not in OPTIONAL})
+                                    if not may_be_absent(name, value)})
 
 
 def numbers_as_text(body):
