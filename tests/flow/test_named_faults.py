@@ -52,20 +52,21 @@ LEFT_OUT = {"head_length", "huge_file", "bit_flip", "redirect"}
 
 
 class Theme:
-    """A schedule of half a day: a batch in each step, and the faults from the beginning."""
+    """A schedule of a day: a batch in every second step, the faults from beginning to end."""
 
-    seed, step_ms, deadly, settings = 1, HOUR // 2, (), {}
+    seed, step_ms, deadly, settings, disarms = 1, HOUR // 2, (), {}, False
 
     def __init__(self, stage, faults):
         self.report = stage.struck_now
-        self.world, self.faults, self.step = World(), faults_from_text(faults), 0
+        self.world, self.faults = World(), faults_from_text(faults)
+        self.step = self.made = self.at = 0
         self.data = self.world.dataset()
         self.modes = {self.data.id: ("incremental", "concurrent")}
 
     @property
     def over(self):
         """See Schedule. Not before all faults have struck."""
-        return self.step >= BATCHES and (self.step > PATIENCE or all(self.report().values()))
+        return self.made >= BATCHES and (self.step > PATIENCE or all(self.report().values()))
 
     def advance(self, arm):
         """See Schedule."""
@@ -73,9 +74,10 @@ class Theme:
             for spec in self.faults:
                 arm(spec)
         self.step += 1
-        if self.step > BATCHES and self.step % 20:
-            return
-        now, turn = ground.now_ms(), self.step % 4
+        now, turn = ground.now_ms(), self.made % 4
+        if now == self.at or self.step % (2 if self.made < BATCHES else 20):
+            return  # the daemon does not know the time yet, or it is not time yet
+        self.at, self.made = now, self.made + 1
         self.data.batch([(f"part-{number}.parquet", 700 * number + turn) for number in
                          range(1, 2 + turn)], created=now - turn,
                         life=life("retrying", 600_000) if turn == 1 else [])

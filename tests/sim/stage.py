@@ -34,7 +34,7 @@ SKEW_MS = 2000  # that Redis' clock gains in a step
 SETTLE_S = 60
 LOOK_S = 0.5  # between two judgements at the end
 QUIET_STEPS = 40  # between two good ones
-KNOWS_TIME, PATIENCE_S = 2, 5
+KNOWS_TIME, PATIENCE_S = 6, 5
 MANIFEST = re.compile(r"/_sluice/manifests/")
 LONG_AGO = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -230,7 +230,8 @@ class Stage:
                 self.schedule.advance(self.state.faults.arm)
                 await self.one_step(self.schedule.step_ms)
             self.struck = self.struck_now()
-            self.state.faults.disarm()
+            if self.schedule.disarms:
+                self.state.faults.disarm()
             self.deadly.clear()
             if not self.problems:
                 await self.settle()
