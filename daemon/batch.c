@@ -3,8 +3,8 @@
  * One batch becomes file tasks. A batch is claimed twice: in phase "fan" it is looked at and
  * listed here, in phase "fin", when all its files are completed, commit.c takes it.
  *
- *   LOOK ─ readable? ─▶ CHECK ─ no manifest yet? ─▶ LIST ──fan──▶ file tasks, sealed
- *    │ open: back to the queue, look again later
+ *   LOOK ─ readable? ─▶ CHECK ─ no manifest yet? ─▶ ORIGIN ─▶ LIST ──fan──▶ file tasks, sealed
+ *    │ open: back to the queue, look again later       └ others hold its rows: KEEP ──fan──▶ sealed
  *    └ never readable, or nothing for the lake: SKIP ──fan──▶ sealed without children, with the reason in its cursor
  *
  * A batch in the queue can be listed any number of times: its children have ids made of what they
@@ -17,6 +17,7 @@
 
 #include "daemon/batch_list.h"
 #include "daemon/commit.h"
+#include "daemon/origin.h"
 #include "daemon/task.h"
 #include "daemon/uploader.h"
 #include "lib/aep/catalog.h"
@@ -33,7 +34,15 @@
 #define LOOK_MAX_MS    600000LL
 #define STALLED_MIN_MS 600000LL
 
-enum batch_phase { BATCH_LOOK, BATCH_CHECK, BATCH_LIST, BATCH_SKIP, BATCH_PHASES };
+enum batch_phase {
+    BATCH_LOOK,
+    BATCH_CHECK,
+    BATCH_ORIGIN,
+    BATCH_LIST,
+    BATCH_KEEP,
+    BATCH_SKIP,
+    BATCH_PHASES
+};
 
 struct batch {
     struct task task;
@@ -45,8 +54,9 @@ struct batch {
     const char *skip; /* why nothing is copied */
     int64_t records;  /* that Catalog speaks of */
     struct catalog_list look;
+    struct origin origin;
     struct batch_list list;
-    char offset[48];
+    char offset[256];
     bool fanning, sealing, wants_room;
     struct timer room;
     int room_waits; /* in a row */
@@ -59,6 +69,7 @@ struct batch {
 static void step_batch(struct deferred *work);
 static void start_look(struct batch *batch);
 static void start_check(struct batch *batch);
+static void start_origin(struct batch *batch);
 static void start_list(struct batch *batch);
 static void start_skip(struct batch *batch);
 static void on_room(struct timer *timer);
@@ -68,10 +79,9 @@ static const struct {
     const char *name;
     void (*start)(struct batch *batch);
 } row[BATCH_PHASES] = {
-    [BATCH_LOOK] = { "look", start_look },
-    [BATCH_CHECK] = { "check", start_check },
-    [BATCH_LIST] = { "list", start_list },
-    [BATCH_SKIP] = { "skip", start_skip },
+    [BATCH_LOOK] = { "look", start_look },       [BATCH_CHECK] = { "check", start_check },
+    [BATCH_ORIGIN] = { "origin", start_origin }, [BATCH_LIST] = { "list", start_list },
+    [BATCH_KEEP] = { "keep", start_skip },       [BATCH_SKIP] = { "skip", start_skip },
 };
 
 /* ---- life */
@@ -80,10 +90,12 @@ static enum batch_phase first_phase(const struct batch *batch)
 {
     const struct queue_task *lease = batch->task.lease;
     const char *status = queue_task_get(lease, "status_aep");
-    if (queue_task_int(lease, "class_aep", BATCH_LAKE) == BATCH_SUB)
+    int64_t class = queue_task_int(lease, "class_aep", BATCH_LAKE);
+    if (class == BATCH_SUB)
         return BATCH_SKIP;
-    /* What discovery saw is good for the first try; later the batch may have been withdrawn. */
-    bool fresh = lease->attempts <= 1 && lease->lost == 0;
+    /* What discovery saw is good for the first try; later the batch may have been withdrawn. It
+     * does not tell who was before this batch. */
+    bool fresh = lease->attempts <= 1 && lease->lost == 0 && class == BATCH_LAKE;
     return fresh && status && catalog_state(status) == BATCH_READABLE ? BATCH_CHECK
                                                                       : BATCH_LOOK;
 }
@@ -114,6 +126,7 @@ static void batch_free(struct task *task)
     queue_cancel(&batch->op);
     queue_op_release(&batch->op);
     catalog_release(&batch->look);
+    origin_release(&batch->origin);
     batch_list_release(&batch->list);
     s3_call_release(&batch->upload.call);
     mem_free(batch->manifest_key);
@@ -126,6 +139,8 @@ static void batch_cancel(struct task *task)
     struct batch *batch = container_of(task, struct batch, task);
     if (batch->entered && batch->phase == BATCH_LOOK)
         catalog_cancel(&batch->look);
+    if (batch->entered && batch->phase == BATCH_ORIGIN)
+        origin_cancel(&batch->origin);
     if (batch->entered && batch->phase == BATCH_LIST)
         batch_list_cancel(&batch->list);
     loop_defer(task->core->loop, &batch->step);
@@ -254,7 +269,7 @@ static void on_check(struct upload *upload)
     struct batch *batch = container_of(upload, struct batch, upload);
     enum err err = upload->call.fault.code;
     if (err == ERR_NOT_FOUND)
-        go(batch, BATCH_LIST);
+        go(batch, BATCH_ORIGIN);
     else if (err)
         task_fail(&batch->task, &upload->call.fault);
     else
@@ -264,6 +279,37 @@ static void on_check(struct upload *upload)
 static void start_check(struct batch *batch)
 {
     call_s3(batch, (struct s3_call){ .op = S3_HEAD }, on_check);
+}
+
+/* ---- what is it to those before and after it? */
+
+static void on_origin(struct origin *origin)
+{
+    struct batch *batch = container_of(origin, struct batch, origin);
+    char waits[24];
+    snprintf(waits, sizeof waits, "%" PRId64, origin->waits);
+    struct queue_field field[] = { { "lineage_waits", waits } };
+    if (origin->fault.code)
+        task_fail(&batch->task, &origin->fault);
+    else if (batch->task.cancelled)
+        task_stop(&batch->task);
+    else if (origin->verdict == ORIGIN_WAIT)
+        task_rest(&batch->task, origin->delay_ms, field, 1);
+    else if (origin->verdict == ORIGIN_SUPERSEDED)
+        skip(batch, origin->reason);
+    else
+        go(batch, origin->verdict == ORIGIN_KEEP ? BATCH_KEEP : BATCH_LIST);
+}
+
+static void start_origin(struct batch *batch)
+{
+    batch->origin = (struct origin){ .core = batch->task.core,
+                                     .dataset = batch->dataset,
+                                     .lease = batch->task.lease,
+                                     .batch = batch->id,
+                                     .row = batch->look.batches,
+                                     .done = on_origin };
+    origin_start(&batch->origin);
 }
 
 /* ---- its files */
@@ -402,8 +448,9 @@ static void start_list(struct batch *batch)
 /* ---- nothing to copy */
 
 /*
- * The reason is in the cursor that seals the batch: so it cannot be lost without the seal, and the
- * commit does not take a batch for an empty one.
+ * KEEP: its manifest says who holds its rows. SKIP: none is written. The reason is in the cursor
+ * that seals the batch: so it cannot be lost without the seal, and the commit does not take a batch
+ * for an empty one.
  */
 static void start_skip(struct batch *batch)
 {

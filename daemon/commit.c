@@ -49,18 +49,25 @@ static const char *batch_id(const struct queue_task *lease)
     return strrchr(lease->id, '/') + 1;
 }
 
-char *commit_key(const struct core *core, const struct dataset_settings *dataset,
-                 const struct queue_task *lease)
+char *commit_key_of(const struct core *core, const struct dataset_settings *dataset,
+                    const char *template, const char *batch, int64_t created)
 {
     struct buf key = BUF_INIT(S3_KEY_MAX * 4);
-    key_build(core->settings->s3.manifest,
+    key_build(template,
               &(struct key_values){ .prefix = core->settings->s3.prefix,
                                     .dataset = dataset->as,
                                     .dataset_id = dataset->id,
-                                    .batch = batch_id(lease),
-                                    .created = { lease->order } },
+                                    .batch = batch,
+                                    .created = { created } },
               &key);
     return buf_take(&key);
+}
+
+char *commit_key(const struct core *core, const struct dataset_settings *dataset,
+                 const struct queue_task *lease)
+{
+    return commit_key_of(core, dataset, core->settings->s3.manifest, batch_id(lease),
+                         lease->order);
 }
 
 static struct task *commit_start(struct core *core, struct queue_task *lease)
@@ -142,15 +149,19 @@ static void call_s3(struct commit *commit, struct s3_call call,
 
 static void complete(struct commit *commit)
 {
-    char files[24], bytes[24];
+    char files[24], bytes[24], failed[48] = "";
+    int64_t lost = queue_task_int(commit->task.lease, "failed_records", 0);
     snprintf(files, sizeof files, "%zu", commit->files);
     snprintf(bytes, sizeof bytes, "%" PRId64, commit->bytes);
+    if (lost > 0)
+        snprintf(failed, sizeof failed, " failed_records=%" PRId64, lost);
     struct queue_field field[] = { { "files", files },
                                    { "bytes", bytes },
                                    { "manifest", commit->manifest_key } };
     commit->task.core->metrics.batches_committed++;
-    log_event(LOG_INFO, commit->task.lease->id, "committed files=%s bytes=%s manifest=%s",
-              files, bytes, commit->manifest_key);
+    commit->task.core->metrics.failed_records += lost > 0 ? lost : 0;
+    log_event(LOG_INFO, commit->task.lease->id, "committed files=%s bytes=%s manifest=%s%s",
+              files, bytes, commit->manifest_key, failed);
     task_complete(&commit->task, field, 3);
 }
 
@@ -165,6 +176,25 @@ static void complete_skipped(struct commit *commit, const char *why)
     task_complete(&commit->task, field, 2);
 }
 
+/* What batch.c noted before it sealed the batch: the same at each try. */
+static struct manifest_head head_of(const struct commit *commit)
+{
+    const struct queue_task *lease = commit->task.lease;
+    return (struct manifest_head){
+        .batch = batch_id(lease),
+        .dataset = commit->dataset->id,
+        .sandbox = commit->task.core->settings->aep.sandbox,
+        .created = lease->order,
+        .records = queue_task_int(lease, "records", -1),
+        .failed_records = queue_task_int(lease, "failed_records", -1),
+        .consolidates = queue_task_get(lease, "consolidates"),
+        .replaces = queue_task_get(lease, "replaces"),
+        .replaces_external = queue_task_get(lease, "replaces_external"),
+        .replay_reason = queue_task_get(lease, "replay_reason"),
+        .snapshot = commit->dataset->semantics != SEMANTICS_INCREMENTAL,
+    };
+}
+
 static void on_rows(struct queue_op *op)
 {
     struct commit *commit = container_of(op, struct commit, op);
@@ -176,10 +206,7 @@ static void on_rows(struct queue_op *op)
     const char **text = mem_alloc_array(op->rows, sizeof *text);
     for (size_t i = 0; i < op->rows; i++)
         text[i] = op->row[i].value;
-    struct manifest_head head = { .batch = batch_id(commit->task.lease),
-                                  .dataset = commit->dataset->id,
-                                  .sandbox = commit->task.core->settings->aep.sandbox,
-                                  .created = commit->task.lease->order };
+    struct manifest_head head = head_of(commit);
     commit->files = op->rows;
     enum err err = manifest_build(&head, text, op->rows, &commit->manifest, &commit->bytes);
     mem_free(text);

@@ -10,5 +10,8 @@ extern const struct task_kind commit_kind;
 /* Key of the manifest of the batch that the task is about; mem_free it. */
 char *commit_key(const struct core *core, const struct dataset_settings *dataset,
                  const struct queue_task *lease);
+/* The key that a template gives for something about this batch; mem_free it. */
+char *commit_key_of(const struct core *core, const struct dataset_settings *dataset,
+                    const char *template, const char *batch, int64_t created);
 
 #endif

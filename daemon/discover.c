@@ -3,8 +3,9 @@
 #include "daemon/discover.h"
 
 #include <inttypes.h>
+#include <string.h>
 
-#define FIELDS 4
+#define FIELDS 5
 
 static char *keep(struct discovered *found, char *text)
 {
@@ -31,6 +32,8 @@ void discover_children(const struct batch_info *batch, size_t count, const char 
                                          keep(ret, mem_print("%" PRId64, b->output_records)) };
         field[3] =
             (struct queue_field){ "updated_aep", keep(ret, mem_print("%" PRId64, b->updated)) };
+        field[4] = (struct queue_field){ "failed_records",
+                                         keep(ret, mem_print("%" PRId64, b->failed_records)) };
         ret->child[ret->count++] = (struct queue_child){
             .kind = QUEUE_BATCH,
             .id = keep(ret, mem_print("b/%s/%s", dataset, b->id)),
@@ -40,6 +43,36 @@ void discover_children(const struct batch_info *batch, size_t count, const char 
             .fields = FIELDS,
         };
     }
+}
+
+static bool counts(const struct batch_info *batch)
+{
+    return batch->state == BATCH_READABLE && batch->class != BATCH_SUB && !batch->other_dataset;
+}
+
+bool discover_is_older(const struct batch_info *batch, const struct batch_info *than)
+{
+    return batch->created < than->created ||
+           (batch->created == than->created && strcmp(batch->id, than->id) < 0);
+}
+
+const struct batch_info *discover_newest(const struct batch_info *batch, size_t count)
+{
+    const struct batch_info *newest = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (counts(&batch[i]) && (!newest || discover_is_older(newest, &batch[i])))
+            newest = &batch[i];
+    return newest;
+}
+
+size_t discover_drop_older(struct batch_info *batch, size_t count,
+                           const struct batch_info *newest)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!newest || !counts(&batch[i]) || !discover_is_older(&batch[i], newest))
+            batch[kept++] = batch[i];
+    return kept;
 }
 
 void discover_free(struct discovered *discovered)

@@ -16,6 +16,12 @@ struct discovered {
 };
 void discover_children(const struct batch_info *batch, size_t count, const char *dataset,
                        enum queue_lane lane, struct discovered *ret);
+/* The newest readable batch of its dataset, by (created, id); NULL if none is. */
+const struct batch_info *discover_newest(const struct batch_info *batch, size_t count);
+bool discover_is_older(const struct batch_info *batch, const struct batch_info *than);
+/* Drops readable batches that are older than `newest`, keeps the order; returns how many stay. */
+size_t discover_drop_older(struct batch_info *batch, size_t count,
+                           const struct batch_info *newest);
 void discover_free(struct discovered *discovered);
 
 #endif

@@ -13,7 +13,7 @@ struct inbox {
     bool busy;
     char *raw;
     size_t raw_len;
-    char reason[240]; /* empty: accepted */
+    char reason[sizeof((struct fault *)0)->text + 8]; /* empty: accepted */
     struct queue_op op;
 };
 

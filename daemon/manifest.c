@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/json.h"
-
 #define MANIFEST_VERSION 1
+#define HEAD             "],\"sluice\":" /* stands in no text: quotes are escaped there */
+#define HEAD_MAX         (8 << 20)
 
 static void write_text(struct buf *out, const char *text)
 {
@@ -46,6 +46,39 @@ static const char *row_entry(const char *row, int64_t *ret_size)
     return entry + 1;
 }
 
+static void write_list(struct buf *out, const char *name, const char *json)
+{
+    if (json && *json)
+        buf_print(out, ",\"%s\":%s", name, json);
+}
+
+static void write_head(const struct manifest_head *head, size_t files, int64_t bytes,
+                       struct buf *out)
+{
+    buf_add_text(out, "\"batch\":");
+    write_text(out, head->batch);
+    buf_print(out, ",\"bytes\":%" PRId64, bytes);
+    write_list(out, "consolidates", head->consolidates);
+    buf_print(out, ",\"created\":%" PRId64 ",\"dataset\":", head->created);
+    write_text(out, head->dataset);
+    if (head->failed_records > 0)
+        buf_print(out, ",\"failed_records\":%" PRId64, head->failed_records);
+    buf_print(out, ",\"files\":%zu,\"generation\":1", files);
+    if (head->records >= 0)
+        buf_print(out, ",\"records\":%" PRId64, head->records);
+    write_list(out, "replaces", head->replaces);
+    write_list(out, "replaces_external", head->replaces_external);
+    if (head->replay_reason && *head->replay_reason) {
+        buf_add_text(out, ",\"replay_reason\":");
+        write_text(out, head->replay_reason);
+    }
+    buf_add_text(out, ",\"sandbox\":");
+    write_text(out, head->sandbox);
+    if (head->snapshot)
+        buf_add_text(out, ",\"snapshot\":true");
+    buf_print(out, ",\"version\":%d", MANIFEST_VERSION);
+}
+
 enum err manifest_build(const struct manifest_head *head, const char **row, size_t rows,
                         struct buf *out, int64_t *ret_bytes)
 {
@@ -61,14 +94,49 @@ enum err manifest_build(const struct manifest_head *head, const char **row, size
         buf_add_text(out, entry);
         bytes += size;
     }
-    buf_add_text(out, rows ? "\n],\"sluice\":{\"batch\":" : "],\"sluice\":{\"batch\":");
-    write_text(out, head->batch);
-    buf_print(out, ",\"bytes\":%" PRId64 ",\"created\":%" PRId64 ",\"dataset\":", bytes,
-              head->created);
-    write_text(out, head->dataset);
-    buf_print(out, ",\"files\":%zu,\"generation\":1,\"sandbox\":", rows);
-    write_text(out, head->sandbox);
-    buf_print(out, ",\"version\":%d}}\n", MANIFEST_VERSION);
+    buf_add_text(out, rows ? "\n" HEAD "{" : HEAD "{");
+    write_head(head, rows, bytes, out);
+    buf_add_text(out, "}}\n");
     *ret_bytes = bytes;
     return OK;
+}
+
+char *manifest_names(const char **name, size_t count)
+{
+    struct buf out = BUF_INIT(HEAD_MAX);
+    if (count)
+        qsort(name, count, sizeof *name, by_text);
+    buf_add_char(&out, '[');
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && strcmp(name[i - 1], name[i]) == 0)
+            continue;
+        buf_add_text(&out, i ? "," : "");
+        write_text(&out, name[i]);
+    }
+    buf_add_char(&out, ']');
+    return buf_take(&out);
+}
+
+/* ---- read back */
+
+enum err manifest_read_head(const char *end, size_t len, struct json_t **ret,
+                            struct fault *fault)
+{
+    const char *at = memmem(end, len, HEAD, strlen(HEAD));
+    const char *close = len ? memrchr(end, '}', len) : NULL; /* of the whole document */
+    if (!at || !close)
+        return fault_set(fault, ERR_TOO_BIG, "its head begins before these %zu bytes", len);
+    at += strlen(HEAD);
+    return json_parse(at, (size_t)(close - at), HEAD_MAX, ret, fault);
+}
+
+bool manifest_lists(const struct json_t *head, const char *list, const char *text)
+{
+    const struct json_t *names = json_member(head, list);
+    for (size_t i = 0; i < json_count(names); i++) {
+        const char *name = json_text(json_element(names, i));
+        if (name && strcmp(name, text) == 0)
+            return true;
+    }
+    return false;
 }

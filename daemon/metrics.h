@@ -14,6 +14,11 @@
     X(batches_known, "sluice_batches_known_total", "batches whose manifest was there already") \
     X(batches_skipped, "sluice_batches_skipped_total",                                         \
       "batches that never become readable, or hold no lake files")                             \
+    X(failed_records, "sluice_failed_records_total",                                           \
+      "records that partial ingestion left out of committed batches")                          \
+    X(revocations, "sluice_revocations_total", "batches withdrawn after their commit")         \
+    X(sweeps, "sluice_sweeps_total", "complete looks at what changed")                         \
+    X(sweeps_failed, "sluice_sweeps_failed_total", "looks at what changed that failed")        \
     X(files_stored, "sluice_files_stored_total", "objects complete in S3")                     \
     X(files_known, "sluice_files_known_total", "files whose object was there already")         \
     X(parts_stored, "sluice_parts_stored_total", "parts durable in S3")                        \

@@ -62,6 +62,12 @@ static const struct conf_row row[] = {
   "how far behind the watermark each poll looks again (batches listed late)" },
 { "aep.settle", CONF_DURATION, AT(aep.settle_ms), "5s", 0, 3600 * SEC, NULL, 0,
   "batches younger than this are left for the next poll" },
+{ "aep.sweep", CONF_DURATION, AT(aep.sweep_ms), "5m", 100, DAY, NULL, 0,
+  "how often a poll asks what changed instead of what is new (late successes, withdrawn batches)" },
+{ "aep.reconcile", CONF_DURATION, AT(aep.reconcile_ms), "24h", 0, 31 * DAY, NULL, 0,
+  "how often the recent past is listed once more; 0s = never" },
+{ "aep.reconcile_window", CONF_DURATION, AT(aep.reconcile_window_ms), "3d", 1 * SEC, 365 * DAY, NULL, 0,
+  "how far back that goes" },
 
 { "s3.endpoint", CONF_TEXT, AT(s3.endpoint), NULL, 8, 400, NULL, REQ,
   "https://s3.<region>.amazonaws.com, or the store's own" },
@@ -121,10 +127,16 @@ static const struct conf_row row[] = {
 { "datasets[].as", CONF_TEXT, SET(as), NULL, 1, 160, NULL, 0, "name in object keys; the id if absent" },
 { "datasets[].start", CONF_DATE, SET(start_ms), "now", 0, 0, "now", 0,
   "batches created from this time on (2024-02-01, 2024-02-01T10:30Z, now)" },
+{ "datasets[].end", CONF_DATE, SET(end_ms), "never", 0, 0, "never", 0,
+  "no batches created from this time on" },
+{ "datasets[].semantics", CONF_CHOICE, SET(semantics), "incremental", 0, 0,
+  "incremental|snapshot-latest|snapshot-versions", 0,
+  "each batch adds rows; each holds all rows and the latest is wanted; or all versions are" },
 { "datasets[].order", CONF_CHOICE, SET(order), "concurrent", 0, 0, "concurrent|commit|sequential", 0,
   "of manifests: any; by creation; one batch at a time" },
 { "datasets[].poll", CONF_DURATION, SET(poll_ms), "30s", 100, DAY, NULL, 0,
   "how often new batches are looked for" },
+{ "datasets[].page", CONF_NUMBER, SET(page), "100", 1, 100, NULL, 0, "batches per request to Catalog" },
 { "datasets[].key", CONF_TEXT, SET(key), DEFAULT_KEY, 1, 400, NULL, 0, "key template of data objects" },
 };
 /* clang-format on */
@@ -180,6 +192,8 @@ static void check_dataset(const struct settings *settings, size_t index, const c
     if (!id_text(dataset->id) || !id_text(dataset->as))
         complain(errors, file, dataset->id,
                  "id and `as` take letters, digits, '.', '_' and '-'");
+    if (dataset->end_ms >= 0 && dataset->end_ms <= dataset->start_ms)
+        complain(errors, file, dataset->id, "end must be after start");
     if (key_check(dataset->key, true, &fault))
         complain(errors, file, dataset->id, fault.text);
     for (size_t i = 0; i < index; i++)

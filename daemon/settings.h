@@ -8,6 +8,7 @@
 
 #include "lib/base/buf.h"
 
+enum dataset_semantics { SEMANTICS_INCREMENTAL, SNAPSHOT_LATEST, SNAPSHOT_VERSIONS };
 enum dataset_order { ORDER_CONCURRENT, ORDER_COMMIT, ORDER_SEQUENTIAL };
 
 struct dataset_settings {
@@ -16,7 +17,10 @@ struct dataset_settings {
     int64_t start_ms; /* tail from here; -1 = from the first start of the daemon on */
     int order;        /* enum dataset_order */
     int64_t poll_ms;
-    char *key; /* template of data objects */
+    int64_t end_ms; /* tail nothing created from then on; -1 = no end */
+    int semantics;  /* enum dataset_semantics */
+    int64_t page;   /* rows per Catalog request */
+    char *key;      /* template of data objects */
 };
 
 struct settings {
@@ -29,6 +33,7 @@ struct settings {
         char *ca_file, *proxy;
         int64_t requests_per_second, window_start, window_max;
         int64_t overlap_ms, settle_ms;
+        int64_t sweep_ms, reconcile_ms, reconcile_window_ms;
     } aep;
     struct {
         char *endpoint, *region, *bucket, *prefix, *credentials_file, *profile, *ca_file,

@@ -122,13 +122,45 @@ static char *row_of(const struct verify_entry *entry, const char *bucket)
     return buf_take(&row);
 }
 
+/* Lists of the head in their own order. */
+static char *list_of(const struct json_t *head, const char *member)
+{
+    const struct json_t *list = json_member(head, member);
+    struct buf out = BUF_INIT(VERIFY_MANIFEST_MAX);
+    buf_add_text(&out, list ? "[" : "");
+    for (size_t i = 0; i < json_count(list); i++) {
+        const char *text = json_text(json_element(list, i));
+        buf_add_text(&out, i ? "," : "");
+        json_write_text(&out, text ? text : "", text ? strlen(text) : 0);
+    }
+    buf_add_text(&out, list ? "]" : "");
+    return buf_take(&out);
+}
+
+static int64_t number_of(const struct json_t *head, const char *member)
+{
+    uint64_t number;
+    return json_member_u64(head, member, INT64_MAX, &number) ? -1 : (int64_t)number;
+}
+
 static enum err compare(const struct verify_manifest *manifest, const char *bytes, size_t len,
                         const char *bucket, struct fault *fault)
 {
+    const struct json_t *json = json_member(manifest->json, "sluice");
+    AUTO_TEXT char *consolidates = list_of(json, "consolidates");
+    AUTO_TEXT char *replaces = list_of(json, "replaces");
+    AUTO_TEXT char *external = list_of(json, "replaces_external");
     struct manifest_head head = { .batch = manifest->batch,
                                   .dataset = manifest->dataset,
                                   .sandbox = manifest->sandbox,
-                                  .created = manifest->created };
+                                  .created = manifest->created,
+                                  .records = number_of(json, "records"),
+                                  .failed_records = number_of(json, "failed_records"),
+                                  .consolidates = consolidates,
+                                  .replaces = replaces,
+                                  .replaces_external = external,
+                                  .replay_reason = json_member_text(json, "replay_reason"),
+                                  .snapshot = json_member(json, "snapshot") != NULL };
     AUTO_BUF again = BUF_INIT(VERIFY_MANIFEST_MAX);
     int64_t sum;
     char **row = mem_alloc_array(manifest->entries, sizeof *row);

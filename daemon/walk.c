@@ -72,9 +72,15 @@ static void on_next(struct deferred *work)
                                         .from = walk->at,
                                         .to = instant ? walk->at + 1 : walk->to,
                                         .start = instant ? walk->offset : 0,
+                                        .limit = walk->limit,
                                         .done = on_list };
     walk->listing = true;
     catalog_start(walk->core->aep, &walk->list);
+}
+
+static size_t page_of(const struct walk *walk)
+{
+    return walk->limit > 0 ? (size_t)walk->limit : CATALOG_PAGE;
 }
 
 static bool at_edge(const struct walk *walk, const char *id)
@@ -123,7 +129,7 @@ static void move_on_instant(struct walk *walk, size_t rows)
     walk->quiet = walk->fresh ? 0 : walk->quiet + 1;
     walk->fresh = false;
     walk->offset = 0;
-    if (walk->quiet < (walk->edges > CATALOG_PAGE ? 2 : 1))
+    if (walk->quiet < (walk->edges > page_of(walk) ? 2 : 1))
         return;
     clear_edge(walk);
     walk->at++;
@@ -160,7 +166,7 @@ static void on_list(struct catalog_list *list)
         walk_next(walk);
         return;
     }
-    walk->full = rows >= CATALOG_PAGE;
+    walk->full = rows >= page_of(walk);
     int64_t last = rows ? walk->batches[rows - 1].created : walk->at;
     drop_known(walk);
     move_on(walk, rows, last);

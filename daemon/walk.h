@@ -17,6 +17,7 @@ struct walk {
     struct core *core;
     const char *dataset;
     int64_t from, to;
+    int limit; /* rows per page; 0 = as many as Catalog gives */
     /* A page with new batches is in batches/count; the owner calls walk_next when it is ready. */
     void (*page)(struct walk *walk);
     void (*done)(struct walk *walk); /* once, last act */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two requests of the Catalog that we make: a window of batches, and one batch. */
+/* The requests of the Catalog that we make: pages of batches, and one batch. */
 #include "lib/aep/catalog.h"
 
 #include <string.h>
@@ -9,6 +9,7 @@
 #define PATH_MAX_BYTES 2000 /* Adobe's gateway refuses longer URLs */
 #define PAGE_MAX       (16 * 1024 * 1024)
 #define TIMEOUT_MS     65000 /* the gateway gives up after 60 s */
+#define EXCERPT_MAX    200
 
 static void write_path(struct catalog_list *list);
 static void on_done(struct aep_call *call);
@@ -28,6 +29,22 @@ void catalog_start(struct aep *aep, struct catalog_list *list)
     aep_start(aep, &list->call);
 }
 
+static void write_query(const struct catalog_list *list, struct buf *path)
+{
+    bool instant = list->from == list->to - 1;
+    if (list->query == CATALOG_CHANGED) {
+        buf_print(path, "&orderBy=desc:updated&start=%d", list->start);
+    } else if (list->query == CATALOG_NEWEST) {
+        buf_add_text(path, "&status=success,active&orderBy=desc:created");
+    } else if (instant) {
+        buf_print(path, "&created=%lld&start=%d", (long long)list->from, list->start);
+    } else {
+        if (list->from > 0)
+            buf_print(path, "&createdAfter=%lld", (long long)list->from - 1); /* exclusive */
+        buf_print(path, "&createdBefore=%lld&orderBy=asc:created", (long long)list->to);
+    }
+}
+
 static void write_path(struct catalog_list *list)
 {
     struct buf *path = &list->call.path;
@@ -41,13 +58,8 @@ static void write_path(struct catalog_list *list)
     }
     buf_add_text(path, "?dataSet=");
     encode_percent(path, list->dataset, strlen(list->dataset), "");
-    if (list->from == list->to - 1)
-        buf_print(path, "&created=%lld&start=%d", (long long)list->from, list->start);
-    else if (list->from > 0)
-        buf_print(path, "&createdAfter=%lld", (long long)list->from - 1); /* exclusive */
-    if (list->from != list->to - 1)
-        buf_print(path, "&createdBefore=%lld&orderBy=asc:created", (long long)list->to);
-    buf_print(path, "&limit=%d", CATALOG_PAGE);
+    write_query(list, path);
+    buf_print(path, "&limit=%d", list->limit > 0 ? list->limit : CATALOG_PAGE);
 }
 
 void catalog_cancel(struct catalog_list *list)
@@ -73,13 +85,28 @@ static void on_done(struct aep_call *call)
     list->done(list);
 }
 
+/* Whoever looks into it later has nothing but the fault: it shows how the answer began. */
+static void add_excerpt(struct fault *fault, const struct buf *body)
+{
+    struct fault plain = *fault;
+    AUTO_BUF text = BUF_INIT(2 * EXCERPT_MAX);
+    for (size_t i = 0; i < body->len && text.len < EXCERPT_MAX; i++) {
+        unsigned char c = (unsigned char)body->data[i];
+        if (c < 0x20 || c >= 0x7f || c == '\\')
+            buf_print(&text, "\\x%02x", c);
+        else
+            buf_add_char(&text, (char)c);
+    }
+    fault_set(fault, plain.code, "%.200s; the answer begins: %s", plain.text, buf_text(&text));
+}
+
 static void read_answer(struct catalog_list *list)
 {
     const struct buf *body = &list->call.http.content;
     if (catalog_parse_batches(buf_text(body), body->len, list->dataset, &list->batches,
                               &list->count, &list->fault))
-        return;
-    if (list->batch)
+        add_excerpt(&list->fault, body);
+    else if (list->batch)
         check_batch(list);
 }
 

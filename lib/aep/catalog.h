@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Catalog Service, read side: batches by window of creation time, and by id.
+ * Catalog Service, read side: batches by window of creation time, by their last change, by id.
  *
  *   GET /data/foundation/catalog/batches?dataSet=…&createdAfter=…&createdBefore=…
  *       &orderBy=asc:created&limit=100[&start=…]       both bounds are exclusive
  *   GET /data/foundation/catalog/batches?dataSet=…&created=…&start=…   one instant (ties)
+ *   GET /data/foundation/catalog/batches?dataSet=…&orderBy=desc:updated&limit=100&start=…
+ *   GET /data/foundation/catalog/batches?dataSet=…&status=success,active&orderBy=desc:created
  *   GET /data/foundation/catalog/batches/{id}
  *
  * The answer is an object keyed by batch id; its order is not trusted, a page is re-sorted by
@@ -36,14 +38,26 @@ enum batch_class {
     BATCH_REPLACEMENT    /* replay: replaces its predecessors */
 };
 
+/* Texts one after the other, each with its 0 byte. */
+struct catalog_names {
+    const char *first; /* NULL = none */
+    size_t count;
+};
+const char *catalog_names_next(const char *name);
+
+/* Texts stand behind the array that a listing gives, and live as long as it. */
 struct batch_info {
     char id[CATALOG_ID_MAX + 1];
     int64_t created, updated; /* ms */
     char status[24];
     enum batch_state state;
     enum batch_class class;
-    int64_t output_files, output_records; /* -1 = not said */
-    bool other_dataset;                   /* relatedObjects name datasets, but not this one */
+    int64_t output_files, output_records, failed_records; /* -1 = not said */
+    bool other_dataset;                /* relatedObjects name datasets, but not this one */
+    struct catalog_names predecessors; /* ids of batches; those that can be none are left out */
+    struct catalog_names externals;    /* predecessors by external id */
+    const char *reason;                /* of the replay; NULL = none */
+    const char *successor;             /* the batch that took its place; NULL = not said */
 };
 
 enum batch_state catalog_state(const char *status);
@@ -59,12 +73,20 @@ enum err catalog_parse_batches(const char *body, size_t len, const char *dataset
                                struct batch_info **ret_batches, size_t *ret_count,
                                struct fault *fault) MUST_CHECK;
 
+enum catalog_query {
+    CATALOG_CREATED, /* in [from, to), ascending; from == to - 1: one instant, from `start` on */
+    CATALOG_CHANGED, /* the last change first, from `start` on */
+    CATALOG_NEWEST   /* readable ones, the last created first */
+};
+
 /* One request. Owner sets the fields above the line, keeps it until done, releases it. */
 struct catalog_list {
     const char *dataset; /* borrowed until done */
-    int64_t from, to;    /* created in [from, to), ms; from == to - 1: one instant */
-    int start;           /* offset; only meaningful for one instant */
-    const char *batch;   /* not NULL: this batch by id, the rest is ignored */
+    enum catalog_query query;
+    int64_t from, to;  /* ms */
+    int start;         /* offset */
+    int limit;         /* rows; 0 = CATALOG_PAGE */
+    const char *batch; /* not NULL: this batch by id, the rest is ignored */
     void (*done)(struct catalog_list *list);
     /* ---- */
     struct fault fault;         /* ERR_NOT_FOUND for an unknown batch id */

@@ -11,9 +11,18 @@
 
 #define PAGE_MAX    (16 * 1024 * 1024)
 #define CREATED_MAX 253402300799999 /* the end of the year 9999 */
+#define TEXT_BYTES  1000            /* longer reasons and external ids are none */
+
+/* Where texts are kept; without bytes they are only measured. */
+struct pool {
+    char *bytes;
+    size_t used;
+};
 
 static enum err parse_batch(const char *id, const struct json_t *object, const char *dataset,
                             struct batch_info *ret, struct fault *fault);
+static void read_lineage(const struct json_t *object, struct batch_info *ret,
+                         struct pool *pool);
 static enum batch_class classify(const char *id, const struct json_t *object);
 static bool other_dataset(const struct json_t *object, const char *dataset);
 static int by_created_and_id(const void *a, const void *b);
@@ -50,6 +59,16 @@ bool catalog_id_valid(const char *id)
            strspn(id, ".") < len;
 }
 
+/* One piece of memory: the rows, and behind them their texts. */
+static struct batch_info *alloc_batches(const struct json_t *root)
+{
+    struct batch_info measured;
+    struct pool pool = { NULL, 0 };
+    for (struct json_iter it = json_iter(root); json_iter_next(&it);)
+        read_lineage(it.value, &measured, &pool);
+    return mem_alloc(json_count(root) * sizeof(struct batch_info) + pool.used);
+}
+
 enum err catalog_parse_batches(const char *body, size_t len, const char *dataset,
                                struct batch_info **ret_batches, size_t *ret_count,
                                struct fault *fault)
@@ -60,7 +79,8 @@ enum err catalog_parse_batches(const char *body, size_t len, const char *dataset
         return err;
     if (!json_is_object(root))
         return fault_set(fault, ERR_BAD_RESPONSE, "Catalog: batches are not a keyed object");
-    struct batch_info *batches = mem_alloc_array(json_count(root), sizeof *batches);
+    struct batch_info *batches = alloc_batches(root);
+    struct pool pool = { (char *)&batches[json_count(root)], 0 };
     size_t count = 0;
     for (struct json_iter it = json_iter(root); json_iter_next(&it); count++) {
         err = parse_batch(it.name, it.value, dataset, &batches[count], fault);
@@ -68,6 +88,7 @@ enum err catalog_parse_batches(const char *body, size_t len, const char *dataset
             mem_free(batches);
             return err;
         }
+        read_lineage(it.value, &batches[count], &pool);
     }
     qsort(batches, count, sizeof *batches, by_created_and_id);
     *ret_batches = batches;
@@ -111,6 +132,8 @@ static enum err parse_batch(const char *id, const struct json_t *object, const c
         .class = classify(id, object),
         .output_files = number_or(metrics, "outputFileCount", -1),
         .output_records = number_or(metrics, "outputRecordCount", -1),
+        .failed_records =
+            number_or(metrics, "failedRecordCount", number_or(object, "failedRecordCount", -1)),
         .other_dataset = other_dataset(object, dataset),
     };
     memcpy(ret->id, id, strlen(id) + 1);
@@ -156,7 +179,8 @@ static enum batch_class classify(const char *id, const struct json_t *object)
     const struct json_t *replay = json_member(object, "replay");
     if (is_sub_batch(id, object))
         return BATCH_SUB;
-    if (text_is(json_member_text(replay, "reason"), "consolidation"))
+    const char *reason = json_member_text(replay, "reason");
+    if (text_is(reason, "consolidation") || text_is(reason, "compaction"))
         return BATCH_CONSOLIDATION;
     if (json_count(json_member(replay, "predecessors")) > 0 ||
         json_count(json_member(replay, "predecessorsByExternalId")) > 0)
@@ -178,4 +202,58 @@ static bool other_dataset(const struct json_t *object, const char *dataset)
         named = true;
     }
     return named;
+}
+
+/* ---- what it replaces, and what replaces it */
+
+const char *catalog_names_next(const char *name)
+{
+    return name + strlen(name) + 1;
+}
+
+static const char *keep(struct pool *pool, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *at = pool->bytes ? memcpy(pool->bytes + pool->used, text, size) : NULL;
+    pool->used += size;
+    return at;
+}
+
+static bool any_text(const char *text)
+{
+    size_t len = strlen(text);
+    return len > 0 && len <= TEXT_BYTES;
+}
+
+static struct catalog_names keep_names(struct pool *pool, const struct json_t *list,
+                                       bool (*accepts)(const char *text))
+{
+    struct catalog_names names = { 0 };
+    for (size_t i = 0; i < json_count(list); i++) {
+        const char *text = json_text(json_element(list, i));
+        if (!text || !accepts(text))
+            continue;
+        const char *at = keep(pool, text);
+        names.first = names.count++ ? names.first : at;
+    }
+    return names;
+}
+
+/* Tags are lists of texts, in some samples bare texts. */
+static const char *successor_of(const struct json_t *object)
+{
+    const struct json_t *tag = json_member(json_member(object, "tags"), "acp_successor");
+    const char *text = json_text(json_is_array(tag) ? json_element(tag, 0) : tag);
+    return text && catalog_id_valid(text) ? text : NULL;
+}
+
+static void read_lineage(const struct json_t *object, struct batch_info *ret, struct pool *pool)
+{
+    const struct json_t *replay = json_member(object, "replay");
+    const char *reason = json_member_text(replay, "reason"), *successor = successor_of(object);
+    ret->predecessors = keep_names(pool, json_member(replay, "predecessors"), catalog_id_valid);
+    ret->externals =
+        keep_names(pool, json_member(replay, "predecessorsByExternalId"), any_text);
+    ret->reason = reason && any_text(reason) ? keep(pool, reason) : NULL;
+    ret->successor = successor ? keep(pool, successor) : NULL;
 }

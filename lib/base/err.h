@@ -99,7 +99,7 @@ struct fault {
     enum err code;
     int http_status;
     int64_t retry_after_ms;
-    char text[232];
+    char text[488];
 };
 
 /* Fills the fault and returns `code`, so that `return fault_set(...)` ends a function. */

@@ -171,6 +171,39 @@ static void classes_follow_the_table(void **state)
     }
 }
 
+static const char lineage[] =
+    "{\"01C\":{\"created\":7,\"status\":\"success\",\"failedRecordCount\":3,\"replay\":{"
+    "\"predecessors\":[\"01A\",\"../x\",5,\"\",\"01B\"],\"predecessorsByExternalId\":"
+    "[\"my file.csv\",{}],\"reason\":\"compaction\"},\"tags\":{\"acp_successor\":\"01D\"}},"
+    "\"01A\":{\"created\":5,\"status\":\"inactive\",\"metrics\":{\"failedRecordCount\":9},"
+    "\"tags\":{\"acp_successor\":[\"01C\",\"x\"]},\"replay\":{\"predecessors\":\"01B\"}},"
+    "\"01B\":{\"created\":6,\"tags\":{\"acp_successor\":[\"a b\"]},\"replay\":null}}";
+
+static void lineage_is_read(void **state)
+{
+    (void)state;
+    size_t count = 0;
+    struct batch_info *batches = parse(lineage, &count), *last = &batches[2];
+    assert_int_equal(count, 3);
+    assert_int_equal(last->class, BATCH_CONSOLIDATION);
+    assert_int_equal(last->failed_records, 3);
+    assert_int_equal(last->predecessors.count, 2); /* what can be no id is left out */
+    assert_string_equal(last->predecessors.first, "01A");
+    assert_string_equal(catalog_names_next(last->predecessors.first), "01B");
+    assert_int_equal(last->externals.count, 1);
+    assert_string_equal(last->externals.first, "my file.csv");
+    assert_string_equal(last->reason, "compaction");
+    assert_string_equal(last->successor, "01D"); /* a bare text, and a list: */
+    assert_string_equal(batches[0].successor, "01C");
+    assert_int_equal(batches[0].failed_records, 9);
+    assert_int_equal(batches[0].class, BATCH_LAKE);
+    assert_int_equal(batches[0].predecessors.count, 0);
+    assert_null(batches[1].successor);
+    assert_null(batches[1].reason);
+    assert_int_equal(batches[1].failed_records, -1);
+    mem_free(batches);
+}
+
 static void pages_without_identity_are_refused(void **state)
 {
     (void)state;
@@ -224,6 +257,9 @@ static void parse_damaged(const char *body, size_t len)
         assert_true(catalog_id_valid(batches[i].id));
         assert_true(batches[i].created >= 0 && batches[i].updated >= 0);
         assert_true(i == 0 || batches[i - 1].created <= batches[i].created);
+        const char *name = batches[i].predecessors.first;
+        for (size_t j = 0; j < batches[i].predecessors.count; j++)
+            assert_true(catalog_id_valid(name) && (name = catalog_names_next(name)));
     }
     mem_free(batches);
 }
@@ -232,6 +268,7 @@ static void damaged_pages_are_survived(void **state)
 {
     (void)state;
     damage_each(page, 5000, parse_damaged);
+    damage_each(lineage, 5000, parse_damaged);
 }
 
 /* ---- requests */
@@ -285,6 +322,55 @@ static void windows_and_instants_are_asked_for(void **state)
     rig_stop(&rig);
 }
 
+static void changes_and_the_newest_are_asked_for(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_start(&rig);
+    rig_token(&rig, ALWAYS, "T", "86399");
+    rig_answer(&rig, "GET ", ALWAYS, "200 OK", "", page);
+    struct catalog_list list = {
+        .dataset = DATASET, .query = CATALOG_CHANGED, .start = 90, .limit = 7
+    };
+    run(&rig, &list);
+    catalog_release(&list);
+    list = (struct catalog_list){ .dataset = DATASET, .query = CATALOG_NEWEST, .limit = 1 };
+    run(&rig, &list);
+    catalog_release(&list);
+    list = (struct catalog_list){ .dataset = DATASET, .from = 5, .to = 9, .limit = 3 };
+    run(&rig, &list);
+    catalog_release(&list);
+    assert_int_equal(
+        rig_count(&rig, "batches?dataSet=" DATASET "&orderBy=desc:updated&start=90&limit=7 "),
+        1);
+    assert_int_equal(rig_count(&rig, "batches?dataSet=" DATASET "&status=success,active"
+                                     "&orderBy=desc:created&limit=1 "),
+                     1);
+    assert_int_equal(rig_count(&rig, "&orderBy=asc:created&limit=3 "), 1);
+    rig_stop(&rig);
+}
+
+static void garbage_is_shown(void **state)
+{
+    (void)state;
+    struct rig rig;
+    char body[400] = "<html>\n\\\xc3\xa9 secretless ";
+    memset(body + strlen(body), 'x', 300);
+    rig_start(&rig);
+    rig_token(&rig, ALWAYS, "T", "86399");
+    rig_answer(&rig, "GET ", ALWAYS, "200 OK", "", body);
+    struct catalog_list list = { .dataset = DATASET, .from = 1, .to = 3 };
+    run(&rig, &list);
+    assert_int_equal(list.fault.code, ERR_BAD_RESPONSE);
+    const char *shown = strstr(list.fault.text, "; the answer begins: ");
+    assert_non_null(shown);
+    shown += strlen("; the answer begins: ");
+    assert_non_null(strstr(shown, "<html>\\x0a\\x5c\\xc3\\xa9 secretless xxx"));
+    assert_int_equal(strlen(shown), 200);
+    catalog_release(&list);
+    rig_stop(&rig);
+}
+
 static void one_batch_is_asked_for(void **state)
 {
     (void)state;
@@ -325,9 +411,12 @@ int main(void)
         cmocka_unit_test(states_follow_the_table),
         cmocka_unit_test(ids_are_safe_in_a_path),
         cmocka_unit_test(classes_follow_the_table),
+        cmocka_unit_test(lineage_is_read),
         cmocka_unit_test(pages_without_identity_are_refused),
         cmocka_unit_test(damaged_pages_are_survived),
         cmocka_unit_test(windows_and_instants_are_asked_for),
+        cmocka_unit_test(changes_and_the_newest_are_asked_for),
+        cmocka_unit_test(garbage_is_shown),
         cmocka_unit_test(one_batch_is_asked_for),
     };
     return cmocka_run_group_tests(tests, rig_setup_libraries, rig_release_libraries);

@@ -35,6 +35,7 @@ static void a_batch_becomes_a_task(void **state)
     (void)state;
     struct batch_info batch = batch_of("01HX", 1700000000123, false);
     batch.class = BATCH_REPLACEMENT;
+    batch.failed_records = 4;
     struct discovered found;
     discover_children(&batch, 1, "5c6f", QUEUE_BACKFILL, &found);
     assert_int_equal(found.count, 1);
@@ -46,6 +47,7 @@ static void a_batch_becomes_a_task(void **state)
     assert_string_equal(field_of(&found.child[0], "class_aep"), "3");
     assert_string_equal(field_of(&found.child[0], "records"), "17");
     assert_string_equal(field_of(&found.child[0], "updated_aep"), "1700000000128");
+    assert_string_equal(field_of(&found.child[0], "failed_records"), "4");
     discover_free(&found);
 }
 
@@ -76,6 +78,30 @@ static void other_datasets_are_left_out(void **state)
     assert_string_equal(field_of(&found.child[0], "updated_aep"), "7");
     assert_string_equal(field_of(&found.child[1], "updated_aep"), "9");
     discover_free(&found);
+}
+
+static void of_snapshots_the_newest_stays(void **state)
+{
+    (void)state;
+    struct batch_info batch[] = { batch_of("a", 1, false), batch_of("b", 5, false),
+                                  batch_of("c", 5, false), batch_of("d", 9, true),
+                                  batch_of("e", 8, false), batch_of("f", 7, false) };
+    for (size_t i = 0; i < 6; i++)
+        batch[i].state = BATCH_READABLE;
+    batch[4].class = BATCH_SUB;
+    batch[5].state = BATCH_OPEN;
+    const struct batch_info *found = discover_newest(batch, 6);
+    assert_ptr_equal(found,
+                     &batch[2]); /* of another dataset, a sub-batch, open: do not count */
+    assert_null(discover_newest(batch + 3, 3));
+    struct batch_info newest = *found;
+    assert_true(discover_is_older(&batch[1], &newest));
+    assert_false(discover_is_older(&newest, &newest));
+    assert_int_equal(discover_drop_older(batch, 6, &newest), 4);
+    assert_string_equal(batch[0].id, "c");
+    assert_string_equal(batch[3].id,
+                        "f"); /* it may become readable, and then is judged again */
+    assert_int_equal(discover_drop_older(batch, 4, NULL), 4);
 }
 
 static void nothing_gives_no_children(void **state)
@@ -114,6 +140,7 @@ int main(void)
         cmocka_unit_test(a_batch_becomes_a_task),
         cmocka_unit_test(unknown_figures_stay_unknown),
         cmocka_unit_test(other_datasets_are_left_out),
+        cmocka_unit_test(of_snapshots_the_newest_stays),
         cmocka_unit_test(nothing_gives_no_children),
         cmocka_unit_test(longest_id_fits_and_is_a_copy),
     };

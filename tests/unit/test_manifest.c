@@ -11,7 +11,7 @@
 #include "lib/base/json.h"
 
 static const struct manifest_head head = {
-    .batch = "01J", .dataset = "d1", .sandbox = "prod", .created = 1700000000000
+    .batch = "01J", .dataset = "d1", .sandbox = "prod", .created = 1700000000000, .records = -1
 };
 
 static char *file_row(const char *key, const char *name, int64_t size)
@@ -43,6 +43,68 @@ static void test_exact_bytes(void **state)
         "\"url\":\"s3://lake/d/a\"}\n],\"sluice\":{\"batch\":\"01J\",\"bytes\":12,"
         "\"created\":1700000000000,\"dataset\":\"d1\",\"files\":1,\"generation\":1,"
         "\"sandbox\":\"prod\",\"version\":1}}\n");
+}
+
+static void test_exact_head(void **state)
+{
+    static const struct manifest_head full = { .batch = "01J",
+                                               .dataset = "d1",
+                                               .sandbox = "prod",
+                                               .created = 17,
+                                               .records = 0,
+                                               .failed_records = 3,
+                                               .consolidates = "[\"a\"]",
+                                               .replaces = "[\"b\",\"c\"]",
+                                               .replaces_external = "[\"\\u0001\"]",
+                                               .replay_reason = "it's \"new\"",
+                                               .snapshot = true };
+    AUTO_BUF out = BUF_INIT(1 << 16);
+    int64_t bytes = 0;
+    (void)state;
+    assert_int_equal(manifest_build(&full, NULL, 0, &out, &bytes), OK);
+    assert_string_equal(out.data,
+                        "{\"entries\":[],\"sluice\":{\"batch\":\"01J\",\"bytes\":0,"
+                        "\"consolidates\":[\"a\"],\"created\":17,\"dataset\":\"d1\","
+                        "\"failed_records\":3,\"files\":0,\"generation\":1,\"records\":0,"
+                        "\"replaces\":[\"b\",\"c\"],\"replaces_external\":[\"\\u0001\"],"
+                        "\"replay_reason\":\"it's \\\"new\\\"\",\"sandbox\":\"prod\","
+                        "\"snapshot\":true,\"version\":1}}\n");
+}
+
+static void test_names(void **state)
+{
+    const char *name[] = { "b", "a\"", "b", "a\"", "c" };
+    (void)state;
+    AUTO_TEXT char *list = manifest_names(name, 5), *none = manifest_names(NULL, 0);
+    assert_string_equal(list, "[\"a\\\"\",\"b\",\"c\"]");
+    assert_string_equal(none, "[]");
+}
+
+static void test_head_is_read_back(void **state)
+{
+    struct manifest_head named = head;
+    AUTO_TEXT char *row = file_row("d/a", "],\"sluice\":{\"batch\":\"no\"}", 12);
+    const char *rows[] = { row };
+    AUTO_BUF out = BUF_INIT(1 << 16);
+    struct fault fault = { 0 };
+    int64_t bytes = 0;
+    (void)state;
+    named.replaces = "[\"b\",\"c\"]";
+    assert_int_equal(manifest_build(&named, rows, 1, &out, &bytes), OK);
+    for (size_t cut = 0; cut <= out.len; cut++) {
+        AUTO_JSON *read = NULL;
+        size_t left = out.len - cut;
+        AUTO_TEXT char *end = mem_copy_bytes(out.data + cut, left);
+        bool whole = cut <= (size_t)(strstr(out.data, "],\"sluice\"") - out.data);
+        assert_int_equal(manifest_read_head(end, left, &read, &fault),
+                         whole ? OK : ERR_TOO_BIG);
+        if (!whole)
+            continue;
+        assert_string_equal(json_member_text(read, "batch"), "01J");
+        assert_true(manifest_lists(read, "replaces", "c"));
+        assert_false(manifest_lists(read, "replaces", "d"));
+        assert_false(manifest_lists(read, "consolidates", "c"));
+    }
 }
 
 static void test_order_does_not_matter(void **state)
@@ -108,6 +170,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exact_bytes),
+        cmocka_unit_test(test_exact_head),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_head_is_read_back),
         cmocka_unit_test(test_order_does_not_matter),
         cmocka_unit_test(test_names_cannot_break_out),
         cmocka_unit_test(test_empty_batch),

@@ -35,7 +35,17 @@ static char *written(size_t files)
                      &text);
         row[i] = buf_take(&text);
     }
-    assert_int_equal(manifest_build(&(struct manifest_head){ "01J", "d1", "prod", 1700 },
+    assert_int_equal(manifest_build(&(struct manifest_head){ .batch = "01J",
+                                                             .dataset = "d1",
+                                                             .sandbox = "prod",
+                                                             .created = 1700,
+                                                             .records = (int64_t)files - 1,
+                                                             .failed_records = 2,
+                                                             .consolidates = "[\"a\"]",
+                                                             .replaces = "[\"b\",\"c\"]",
+                                                             .replaces_external = "[\"\\n\"]",
+                                                             .replay_reason = "new",
+                                                             .snapshot = files % 2 == 0 },
                                     (const char **)row, files, &out, &bytes),
                      OK);
     for (size_t i = 0; i < files; i++)

@@ -227,6 +227,23 @@ static void simple_walks_need_few_calls(void **state)
     }
 }
 
+static void pages_of_any_size_do(void **state)
+{
+    (void)state;
+    for (int limit = 1; limit < 5; limit++) {
+        struct walker *walker = walker_new(FROM, TO);
+        walker->walk.limit = limit;
+        catalog_add(&walker->catalog, 5, 2000, 7);
+        catalog_add(&walker->catalog, 9, 3000, 0);
+        catalog_add(&walker->catalog, 4, 4000, 1);
+        walker_run(walker);
+        assert_complete(walker);
+        AUTO_TEXT char *text = mem_print("&limit=%d ", limit);
+        assert_int_equal(rig_count(&walker->rig, text), walker->catalog.requests);
+        walker_free(walker);
+    }
+}
+
 static void bounds_are_half_open(void **state)
 {
     (void)state;
@@ -428,6 +445,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(simple_walks_need_few_calls),
+        cmocka_unit_test(pages_of_any_size_do),
         cmocka_unit_test(bounds_are_half_open),
         cmocka_unit_test(many_batches_of_one_instant_are_all_seen),
         cmocka_unit_test(short_pages_prove_nothing),
