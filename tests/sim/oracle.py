@@ -32,8 +32,8 @@ HEAD = {"batch", "bytes", "consolidates", "created", "dataset", "failed_records"
         "generation", "records", "replaces", "replaces_external", "replay_reason", "sandbox",
         "snapshot", "version"}
 PROBES = ("_sluice/probe", "_sluice/probe-checksum")  # the daemon's start-up probe leaves these
-RECORD = re.compile(r"/_sluice/(tail|jobs/\d+-\d+(\.\d+)?(\.done)?"
-                    r"|revocations/dt=\d{4}-\d\d-\d\d/[^/]+)\.json$")  # its ledger
+RECORD = re.compile(r"/_sluice/(tail|jobs/(replay/\d+/[^/]+|\d+-\d+(\.\d+)?(\.done)?))"
+                    r"\.json$")  # its ledger
 PLAIN = re.compile(r"[A-Za-z0-9._=-]")
 READERS = 8
 SHOWN = 5
