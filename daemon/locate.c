@@ -40,7 +40,7 @@ static void (*const row[])(struct locate *locate) = {
 
 static void go(struct locate *locate, enum state state)
 {
-    locate->state = state;
+    locate->state = (int)state;
     loop_defer(locate->core->loop, &locate->step);
 }
 

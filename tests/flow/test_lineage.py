@@ -96,6 +96,12 @@ def test_withdrawn_after_commit(world, sim, sluiced, redis, judge, lake):
     assert daemon.metric("sluice_revocations_total") == 2
     swept = int(redis.command("HGET", f"sluice:t:tail/{data.id}", "swept"))
     assert swept > now_ms() - 60_000
+    daemon.stop()
+    redis.command("FLUSHALL")  # with it, what was swept
+    sim.set_status(kept, "inactive")
+    daemon.start()
+    wait_until(lambda: kept.id in lake.revocations(), 60, "the first walk has seen it")
+    assert len(lake.heads()) == 3
     judge()
 
 
@@ -218,3 +224,27 @@ def test_a_predecessor_on_its_way_is_waited_for(world, sim, sluiced, redis, judg
     assert lake.heads()[big.id]["consolidates"] == [old.id]
     assert lake.counted() == {old.id}
     judge()
+
+
+def test_a_predecessor_that_nobody_knows_is_searched(world, sim, sluiced, redis, bucket, lake):
+    """Gone from Catalog and from Redis: its manifest is found by its name."""
+    data = world.dataset()
+    data.batch([10])
+    for number, name in enumerate(("GONE", "GONE-TOO", "OTHER")):
+        head = (f'{{"batch":"{name}","bytes":0,"created":{number},"dataset":"{data.id}","files":0,'
+                f'"generation":1,"sandbox":"prod","version":1}}')
+        bucket.client.put_object(
+            Bucket=bucket.name, Key=f"lake/ds1/_sluice/manifests/dt=1970-01-01/{name}.json",
+            Body=f'{{"entries":[],"sluice":{head}}}\n'.encode())
+    daemon = sluiced(aep=QUICK)
+    daemon.start()
+    kept = data.batch([20], replay={"predecessors": ["GONE-TOO", "GONE"],
+                                    "reason": "consolidation"}, **just_now())
+    copied = data.batch([30], replay={"predecessors": ["GONE", "NEVER"],
+                                      "reason": "consolidation"}, **just_now())
+    sim.add(kept, copied)
+    ended(redis, kept)
+    ended(redis, copied)
+    heads = lake.heads()
+    assert heads[kept.id]["consolidates"] == ["GONE", "GONE-TOO"]
+    assert heads[copied.id]["replaces"] == ["GONE", "NEVER"] and heads[copied.id]["files"] == 1

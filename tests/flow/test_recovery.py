@@ -79,18 +79,18 @@ def test_page_that_ends_with_the_newest_batch(world, sim, sluiced, judge):
 
 
 def test_short_page_that_ends_with_the_newest_batch(world, sim, sluiced, judge):
-    """The same where the server's pages are shorter than asked for."""
+    """The same where the server's pages are shorter than asked for: the sweep finds it."""
     data = world.dataset()
     start = now_ms() - 60_000
     for number in range(7):
         data.batch([10], created=start + number)
     sim.start()
     sim.arm("short_pages:rows=7")
-    daemon = sluiced()
+    daemon = sluiced(aep={"sweep": "1s"})
     daemon.start()
     committed(daemon, 7)
     time.sleep(1)
-    sim.add(data.batch([20], created=start + 200))
+    sim.add(data.batch([20], created=start + 200, updated=now_ms()))
     committed(daemon, 8, 40)
     judge()
 

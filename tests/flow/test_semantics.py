@@ -124,3 +124,24 @@ def test_garbage_from_catalog(world, sim, sluiced, redis, bucket):
     assert "the answer begins: <" in error, error
     wait_until(lambda: len(heads(bucket)) == 1, 60, "the other dataset")
     wait_until(lambda: batch.id in heads(bucket), 90, "this one, too")
+
+
+def test_a_sweep_that_fails_keeps_nothing_back(world, sim, sluiced, redis, bucket):
+    """New batches are found all the same; the tail says why there was no sweep."""
+    data = world.dataset()
+    data.batch([10])
+    sim.start()
+    sim.arm("html_200:endpoint=batches,times=0,match=orderBy=desc:updated")
+    daemon = sluiced(aep={"sweep": "200ms"})
+    daemon.start()
+    tail = f"sluice:t:tail/{data.id}"
+    wait_until(lambda: "answer begins" in redis.command("HGET", tail, "sweep_error"), 60)
+    swept = redis.command("HGET", tail, "swept")
+    batch = data.batch([20], created=now_ms(), updated=now_ms())
+    sim.add(batch)
+    wait_until(lambda: batch.id in heads(bucket), 60, "a new batch")
+    assert daemon.metric("sluice_sweeps_failed_total") > 0
+    assert redis.command("HGET", tail, "swept") == swept
+    sim.disarm()
+    wait_until(lambda: not redis.command("HGET", tail, "sweep_error"), 60)
+    assert int(redis.command("HGET", tail, "swept")) > int(swept)
