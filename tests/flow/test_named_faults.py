@@ -20,10 +20,10 @@ ALL_NAMES = {
     "pages": "short_pages:rows=3 duplicate_rows unstable_order list_empty_then_full "
              "empty_page:p=0.5,times=4 new_batches_while_paging "
              "many_files:files=103,directories=101,size=30",
-    "odd batches": "odd_batches sub_batch_404 late_success:ms=20000000 updated_bumps:times=9",
-    "index": "late_listing:percent=30,ms=9000000 late_by_id:percent=30,ms=9000000 "
+    "odd batches": "odd_batches late_success:ms=20000000 updated_bumps:times=9",
+    "index": "late_listing:percent=30,ms=90000000 late_by_id:ms=90000000 "
              "status_flap:p=0.2,times=9 unknown_status:times=9 skewed_date:seconds=90",
-    "behind": "skewed_date:seconds=-90 listing_length:times=3",
+    "behind": "skewed_date:seconds=-90 listing_length",
     "partial": "files_partial:calls=2",
     "withdrawal": "reverted:endpoint=content,nth=5 reverted:endpoint=files,nth=4 "
                   "row_expiry:nth=9 replacement:nth=30 replacement:nth=60,batches=3,listing=ALL",
@@ -46,9 +46,9 @@ ALL_NAMES = {
                 "short_range total_changes chunked_body no_content_range gzip_body "
                 "wrong_content_type",
 }
-# The daemon sends no HEAD to Data Access; 5 GiB through Python take too long (test_sim.py reads
+# The daemon sends no HEAD to Data Access and does not list the files of sub-batches; 5 GiB through Python take too long (test_sim.py reads
 # beyond 4 GiB); who turns a bit in the middle of a file is believed by everybody but the oracle.
-LEFT_OUT = {"head_length", "huge_file", "bit_flip", "redirect"}
+LEFT_OUT = {"head_length", "sub_batch_404", "huge_file", "bit_flip", "redirect"}
 
 
 class Theme:
@@ -80,7 +80,7 @@ class Theme:
         self.at, self.made = now, self.made + 1
         self.data.batch([(f"part-{number}.parquet", 700 * number + turn) for number in
                          range(1, 2 + turn)], created=now - turn,
-                        life=life("retrying", 600_000) if turn == 1 else [])
+                        life=life("retrying", 3 * HOUR) if turn == 1 else [])
         if turn == 2:
             self.data.sub_batch(self.world.of_dataset(self.data.id)[-1])
 
@@ -106,8 +106,8 @@ def play(loop, stage, theme):
     """Plays a theme; its faults have struck and the bucket is right."""
     problems = loop.run_until_complete(stage.play(theme))
     assert not problems, "\n".join(problems)
-    struck = {name: times for name, times in stage.struck.items() if times}
-    assert struck.keys() == {spec["name"] for spec in theme.faults}
+    idle = sorted(name for name, times in stage.struck.items() if not times)
+    assert not idle, "did not strike"
 
 
 @pytest.mark.parametrize("name", list(ALL_NAMES))

@@ -52,7 +52,8 @@ TABLE = {
                          "tokens die after `seconds`; expires_in claims `says` (0 = truth)"),
     # Listings.
     "short_pages": Row(LISTINGS, ALWAYS, {"rows": 7}, "short pages before the end"),
-    "duplicate_rows": Row(LISTINGS, ALWAYS, {}, "the last row of a page opens the next"),
+    "duplicate_rows": Row(LISTINGS, ALWAYS, {"rows": 5},
+                          "the last row of a page opens the next, up to `rows` times in a walk"),
     "unstable_order": Row(LISTINGS, ALWAYS, {}, "rows that tie in the sort order move"),
     "list_empty_then_full": Row(("batch_files",), ALWAYS, {"calls": 1},
                                 "the first `calls` listings of each object are empty"),
