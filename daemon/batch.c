@@ -314,6 +314,18 @@ static void start_origin(struct batch *batch)
 
 /* ---- its files */
 
+/* Files were renamed or removed at the source after they had been copied. */
+static void count_strays(struct batch *batch, int64_t strays)
+{
+    if (strays == 0)
+        return;
+    batch->task.core->metrics.strays += strays;
+    log_event(LOG_WARN, batch->task.lease->id,
+              "strays=%" PRId64 " objects of files that the batch no longer has: no manifest "
+              "will name them, `sluicectl verify` does",
+              strays);
+}
+
 static void on_fanned(struct queue_op *op)
 {
     struct batch *batch = container_of(op, struct batch, op);
@@ -323,6 +335,7 @@ static void on_fanned(struct queue_op *op)
         batch->list.fault = op->fault;
         batch_list_cancel(&batch->list);
     } else if (batch->sealing) {
+        count_strays(batch, op->strays);
         batch->task.progress(batch->task.core);
         task_sealed(&batch->task);
         return;
@@ -398,10 +411,14 @@ static void fan_files(struct batch *batch, size_t count, bool sealed)
     batch_list_take(&batch->list, count);
 }
 
-/* A readable batch with records but without files is listed too early: come back. */
+/*
+ * A readable batch without files that has records, or had files when it was last listed, is listed
+ * too early: come back.
+ */
 static bool listed_too_early(const struct batch *batch)
 {
-    return batch->files == 0 && batch->list.count == 0 && batch->records > 0;
+    bool empty = batch->files == 0 && batch->list.count == 0;
+    return empty && (batch->records > 0 || queue_task_int(batch->task.lease, "listed", 0) > 0);
 }
 
 /* Nothing more is handed on: the task ends as soon as no listing runs. */

@@ -4,13 +4,14 @@
  *
  *   small   STREAM ──────────────────────────────────────────▶ REPORT
  *             └─ the object exists ─▶ VERIFY ─ same? ─▶ REPORT
- *   large   CREATE ─▶ KEEP ─▶ STREAM ─▶ (LOOK) ─▶ COMPLETE ─▶ VERIFY ─▶ REPORT
+ *   large   CREATE ─▶ KEEP ─▶ STREAM ─▶ ENDS ─▶ (LOOK) ─▶ COMPLETE ─▶ VERIFY ─▶ REPORT
  *   again   CHECK (is it there already?) ─▶ RESUME (ListParts ∩ our record) ─▶ as above
  *
  * The upload id is in Redis before the first part is sent, each part right after S3 has it: that
  * is all a successor needs. Whenever it is in doubt whether an object was made, VERIFY asks HEAD
- * and compares size, source fingerprint and CRC-32C. An upload that is of no more use goes by
- * FORGET (Redis, and the proof that it is ours) ─▶ ABORT, and then the file ends.
+ * and compares size, source fingerprint and CRC-32C. What is not as its name says never becomes an
+ * object: the ends of the file are judged before the PUT or the Complete. An upload that is of no
+ * more use goes by FORGET (Redis, and the proof that it is ours) ─▶ ABORT, and then the file ends.
  */
 #include "daemon/file_steps.h"
 
@@ -35,6 +36,7 @@ static const struct {
     [FILE_CREATE] = { "create", file_start_create, file_after_create, true },
     [FILE_KEEP] = { "keep", file_start_keep, file_after_keep, false },
     [FILE_STREAM] = { "stream", file_start_stream, file_after_stream, false },
+    [FILE_ENDS] = { "ends", file_start_ends, file_after_ends, false },
     [FILE_LOOK] = { "look", file_start_check, file_after_look, false },
     [FILE_COMPLETE] = { "complete", file_start_complete, file_after_complete, true },
     [FILE_VERIFY] = { "verify", file_start_check, file_after_verify, false },
@@ -84,6 +86,7 @@ static void file_free(struct task *task)
     loop_undefer(task->core->loop, &file->step);
     queue_cancel(&file->keep);
     queue_op_release(&file->keep);
+    access_read_release(&file->read);
     s3_call_release(&file->upload.call);
     parts_release(&file->parts);
     file_plan_release(&file->plan);
@@ -99,6 +102,8 @@ static void file_cancel(struct task *task)
         transfer_abort(&file->transfer);
     else if (streams)
         transfer_cancel(&file->transfer);
+    else if (file->entered && file->state == FILE_ENDS)
+        access_read_cancel(&file->read);
     else if (task->lost)
         uploader_abort(&file->upload);
     loop_defer(task->core->loop, &file->step);
@@ -139,12 +144,25 @@ static void enter(struct file *file, enum file_state state)
     file->entered = false;
 }
 
-/* A file that changes although its listing was read for this very try does so for good. */
+/*
+ * A file that changes although its listing was read for this very try does so for good. One that
+ * is corrupt was read from the beginning once more; the class says what the last try failed of.
+ */
+static bool hopeless(const struct file *file)
+{
+    const struct queue_task *lease = file->task.lease;
+    const char *class = queue_task_get(lease, "class");
+    if (file->fault.code == ERR_CORRUPT)
+        return class && strcmp(class, err_name(ERR_CORRUPT)) == 0;
+    return file->fault.code == ERR_SOURCE_CHANGED &&
+           queue_task_int(lease, "looked", 0) == lease->attempts;
+}
+
 static void fail(struct file *file)
 {
     struct task *task = &file->task;
-    bool looked = queue_task_int(task->lease, "looked", 0) == task->lease->attempts;
-    if (file->fault.code == ERR_SOURCE_CHANGED && looked)
+    task->core->metrics.files_corrupt += file->fault.code == ERR_CORRUPT;
+    if (hopeless(file))
         task_give_up(task, &file->fault);
     else
         task_fail(task, &file->fault);

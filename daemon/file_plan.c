@@ -52,6 +52,7 @@ enum err file_plan_read(const struct core *core, const struct queue_task *task,
         return fault_set(fault, ERR_MEMORY,
                          "%" PRId64 " bytes need larger parts: raise transfer.memory",
                          plan.length);
+    plan.form = content_form(plan.name, plan.length, (enum content_check)dataset->check);
     make_source(&plan);
     make_key(core, dataset, task, &plan);
     *ret = plan;

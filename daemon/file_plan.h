@@ -6,12 +6,14 @@
 #ifndef SLUICE_DAEMON_FILE_PLAN_H
 #define SLUICE_DAEMON_FILE_PLAN_H
 
+#include "daemon/content.h"
 #include "daemon/core.h"
 #include "lib/base/digest.h"
 
 struct file_plan {
     const char *file_id, *name; /* of the source; borrowed from the task */
     int64_t length, part_size;
+    enum content_form form; /* what it must be */
     char *key;
     char source[2 * SHA256_SIZE + 1]; /* fingerprint: file id, name and length */
 };

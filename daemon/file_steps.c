@@ -9,7 +9,8 @@
 #include "daemon/resume.h"
 #include "lib/base/log.h"
 
-#define COMPLETE_MS (10 * 60 * 1000) /* stores put the parts together before they answer */
+#define COMPLETE_MS   (10 * 60 * 1000) /* stores put the parts together before they answer */
+#define ENDS_STALL_MS 20000
 
 static void on_upload(struct upload *upload)
 {
@@ -35,12 +36,6 @@ static void save(struct file *file, const struct queue_field *field, size_t fiel
     queue_op_release(&file->keep);
     file->keep.done = on_keep;
     queue_save(file->task.core->queue, &file->keep, file->task.lease, field, fields);
-}
-
-/* Where Complete replaces what is there, it is looked for first. */
-static enum file_state to_complete(const struct file *file)
-{
-    return file->task.core->s3.traits.conditional_complete ? FILE_COMPLETE : FILE_LOOK;
 }
 
 /* Takes the result of the S3 call; the fault stays if it is one. */
@@ -90,6 +85,14 @@ enum file_state file_after_check(struct file *file)
 
 /* ---- an upload that was begun before */
 
+/* Should the record be missing, the ends are read again when all parts are stored. */
+static void recall_ends(struct file *file)
+{
+    const char *text = queue_task_get(file->task.lease, "ends");
+    if (text && content_read(text, &file->ends))
+        file->ends = (struct content_ends){ .head_seen = 0 };
+}
+
 void file_start_resume(struct file *file)
 {
     call_s3(file, (struct s3_call){ .op = S3_LIST_PARTS, .upload_id = file->upload_id });
@@ -107,11 +110,12 @@ enum file_state file_after_resume(struct file *file)
     for (size_t i = 0; i < file->upload.call.listed_count; i++)
         if (resume_part(&file->parts, file->task.lease, &file->upload.call.listed[i]))
             file->task.core->metrics.parts_resumed++;
+    recall_ends(file);
     log_event(LOG_INFO, file->task.lease->id,
               "resumes at %" PRId64 " of %" PRId64 " bytes, %d of %d parts stored",
               parts_offset(&file->parts), file->parts.length, file->parts.stored,
               file->parts.count);
-    return file->parts.stored == file->parts.count ? to_complete(file) : FILE_STREAM;
+    return file->parts.stored == file->parts.count ? FILE_ENDS : FILE_STREAM;
 }
 
 /* ---- a new upload */
@@ -160,13 +164,32 @@ static void on_part_stored(struct transfer *transfer, int part)
     char name[16];
     snprintf(name, sizeof name, "p%d", part + 1);
     AUTO_BUF text = BUF_INIT(1024);
+    AUTO_BUF ends = BUF_INIT(1024);
     parts_write(&file->parts.part[part], &text);
+    content_write(&file->ends, &ends);
     struct queue_field field[] = { { name, buf_text(&text) },
-                                   { "offset", file_offset(&file->task) } };
+                                   { "offset", file_offset(&file->task) },
+                                   { "ends", buf_text(&ends) } };
     struct queue_op *save =
         mem_alloc(sizeof *save); /* its own: the file does not wait for it */
     save->done = on_part_saved;
-    queue_save(file->task.core->queue, save, file->task.lease, field, 2);
+    queue_save(file->task.core->queue, save, file->task.lease, field, 3);
+}
+
+static enum err judge(struct file *file, struct fault *fault)
+{
+    return content_judge(&file->ends, file->plan.form, file->plan.name, file->parts.length,
+                         fault);
+}
+
+static enum err on_part_passes(struct transfer *transfer, int part, const void *bytes,
+                               struct fault *fault)
+{
+    struct file *file = container_of(transfer, struct file, transfer);
+    const struct parts *parts = &file->parts;
+    content_note(&file->ends, parts->length, parts_start(parts, part), bytes,
+                 (size_t)parts_length(parts, part));
+    return judge(file, fault);
 }
 
 static bool may_store(const struct transfer *transfer)
@@ -190,6 +213,7 @@ void file_start_stream(struct file *file)
         .source = file->plan.source,
         .upload_id = file->parts.count > 1 ? file->upload_id : NULL,
         .parts = &file->parts,
+        .passes = on_part_passes,
         .may_store = may_store,
         .stored = on_part_stored,
         .done = on_transfer,
@@ -210,7 +234,7 @@ enum file_state file_after_stream(struct file *file)
     struct transfer *transfer = &file->transfer;
     file->fault = transfer->fault;
     if (file->parts.count > 1)
-        return to_complete(file);
+        return FILE_ENDS;
     if (transfer->refused && resume_doubts(file->fault.code)) {
         /* The bytes just read tell if what is there is the same. */
         file->crc32c = transfer->crc32c;
@@ -219,6 +243,54 @@ enum file_state file_after_stream(struct file *file)
     }
     file->crc32c = parts_crc32c(&file->parts);
     return FILE_REPORT;
+}
+
+/* ---- is it what its name says? */
+
+static enum http_data on_end_bytes(struct access_read *read, const void *bytes, size_t len)
+{
+    struct file *file = container_of(read, struct file, read);
+    content_note(&file->ends, read->length, read->first + read->received, bytes, len);
+    return HTTP_TAKEN;
+}
+
+static void on_end_read(struct access_read *read)
+{
+    struct file *file = container_of(read, struct file, read);
+    file->fault = read->fault;
+    file_advance(file);
+}
+
+/* Ends that no life of the file has noted are read again, a dozen bytes in two GETs at most. */
+void file_start_ends(struct file *file)
+{
+    struct access_read *read = &file->read;
+    int64_t first, last;
+    if (!content_missing(&file->ends, file->plan.form, file->parts.length, &first, &last)) {
+        file_advance(file);
+        return;
+    }
+    access_read_release(read);
+    *read = (struct access_read){ .file_id = file->plan.file_id,
+                                  .name = file->plan.name,
+                                  .first = first,
+                                  .last = last,
+                                  .length = file->parts.length,
+                                  .stall_ms = ENDS_STALL_MS,
+                                  .data = on_end_bytes,
+                                  .done = on_end_read };
+    file->task.core->metrics.ends_read++;
+    access_read_start(file->task.core->aep, read);
+}
+
+/* Where Complete replaces what is there, it is looked for first. */
+enum file_state file_after_ends(struct file *file)
+{
+    int64_t first, last;
+    if (file->fault.code || judge(file, &file->fault) ||
+        content_missing(&file->ends, file->plan.form, file->parts.length, &first, &last))
+        return FILE_ENDS;
+    return file->task.core->s3.traits.conditional_complete ? FILE_COMPLETE : FILE_LOOK;
 }
 
 /* ---- the end of a multipart upload */

@@ -11,6 +11,7 @@
 #include "daemon/task.h"
 #include "daemon/transfer.h"
 #include "daemon/uploader.h"
+#include "lib/aep/access.h"
 
 enum file_state {
     FILE_CHECK,
@@ -18,6 +19,7 @@ enum file_state {
     FILE_CREATE,
     FILE_KEEP,
     FILE_STREAM,
+    FILE_ENDS, /* is it what its name says? */
     FILE_LOOK, /* has another worker made the object meanwhile? */
     FILE_COMPLETE,
     FILE_VERIFY,
@@ -36,6 +38,8 @@ struct file {
     char upload_id[S3_UPLOAD_MAX + 1];
     char offset[24];
     uint32_t crc32c;
+    struct content_ends ends;
+    struct access_read read; /* of ends that passed in an earlier life, and are on no record */
     struct transfer transfer;
     struct upload upload;
     struct queue_op keep;
@@ -52,6 +56,7 @@ void file_start_resume(struct file *file);
 void file_start_create(struct file *file);
 void file_start_keep(struct file *file);
 void file_start_stream(struct file *file);
+void file_start_ends(struct file *file);
 void file_start_complete(struct file *file);
 void file_start_forget(struct file *file);
 void file_start_abort(struct file *file);
@@ -61,6 +66,7 @@ enum file_state file_after_resume(struct file *file);
 enum file_state file_after_create(struct file *file);
 enum file_state file_after_keep(struct file *file);
 enum file_state file_after_stream(struct file *file);
+enum file_state file_after_ends(struct file *file);
 enum file_state file_after_look(struct file *file);
 enum file_state file_after_complete(struct file *file);
 enum file_state file_after_verify(struct file *file);

@@ -21,6 +21,10 @@
     X(sweeps_failed, "sluice_sweeps_failed_total", "looks at what changed that failed")        \
     X(files_stored, "sluice_files_stored_total", "objects complete in S3")                     \
     X(files_known, "sluice_files_known_total", "files whose object was there already")         \
+    X(files_corrupt, "sluice_corrupt_files_total", "reads of files that failed the check")     \
+    X(ends_read, "sluice_ends_read_total", "ends of files read again for the check")           \
+    X(strays, "sluice_stray_objects_total",                                                    \
+      "objects of files that their batch no longer lists")                                     \
     X(parts_stored, "sluice_parts_stored_total", "parts durable in S3")                        \
     X(parts_resumed, "sluice_parts_resumed_total", "parts taken over from an earlier upload")  \
     X(bytes_received, "sluice_received_bytes_total", "file bytes received from the source")    \

@@ -2,18 +2,25 @@
 /*
  * What the source says now about a file that it did not deliver as listed.
  *
- *   LIST its dataset file ─ there ─▶ back to the queue at once, with the length of today
- *    └ not there ─▶ LOOK at the batch ─ readable ─▶ back to the queue as it is
- *                    └ withdrawn, unknown ─▶ given up
+ *   LIST its dataset file ─ there, as it was ─▶ back to the queue at once
+ *    ├ of another length ─▶ RELIST
+ *    └ not there ─▶ LOOK at the batch ─ readable ─▶ RELIST ─▶ (ABORT its upload)
+ *                    ├ withdrawn, unknown ─▶ given up
+ *                    └ open again ─▶ back to the queue at once
+ *
+ * RELIST: compaction has renamed or replaced files of the batch. What its listing said is void:
+ * the file leaves the queue, and the batch is listed anew.
  */
 #include "daemon/relook.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/file_plan.h"
+#include "daemon/uploader.h"
 #include "lib/aep/access.h"
 #include "lib/aep/catalog.h"
+#include "lib/base/log.h"
 
 struct relook {
     struct task task;
@@ -21,6 +28,9 @@ struct relook {
     int64_t length;           /* as listed now; -1 = not found */
     struct access_list list;
     struct catalog_list look;
+    struct queue_op op;
+    struct file_plan plan; /* for the key, if an upload has to be aborted */
+    struct upload upload;
     struct deferred begin;
 };
 
@@ -28,6 +38,9 @@ static void begin_relook(struct deferred *work);
 static void on_page(struct access_list *list);
 static void on_list(struct access_list *list);
 static void on_look(struct catalog_list *look);
+static void relist(struct relook *relook);
+static void on_relisted(struct queue_op *op);
+static void on_aborted(struct upload *upload);
 
 bool relook_needed(const struct queue_task *task)
 {
@@ -58,6 +71,10 @@ static void relook_free(struct task *task)
     loop_undefer(task->core->loop, &relook->begin);
     access_list_release(&relook->list);
     catalog_release(&relook->look);
+    queue_cancel(&relook->op);
+    queue_op_release(&relook->op);
+    s3_call_release(&relook->upload.call);
+    file_plan_release(&relook->plan);
     task_release(task);
     mem_free(relook);
 }
@@ -67,6 +84,8 @@ static void relook_cancel(struct task *task)
     struct relook *relook = container_of(task, struct relook, task);
     access_list_cancel(&relook->list);
     catalog_cancel(&relook->look);
+    if (task->lost)
+        uploader_abort(&relook->upload);
 }
 
 const struct task_kind relook_kind = {
@@ -105,21 +124,13 @@ static void on_page(struct access_list *list)
             relook->length = list->files[i].length;
 }
 
-/*
- * The copying is the next claim's, without another look. Everything hangs on the length, so what
- * was uploaded for another one is worthless.
- */
+/* The copying is the next claim's, without another look. */
 static void hand_on(struct relook *relook)
 {
-    const struct queue_task *lease = relook->task.lease;
-    char looked[16], length[24];
-    snprintf(looked, sizeof looked, "%d", lease->attempts);
-    snprintf(length, sizeof length, "%" PRId64, relook->length);
-    struct queue_field field[] = { { "looked", looked },
-                                   { "length", length },
-                                   { "upload_id", "" } };
-    bool same = relook->length < 0 || relook->length == queue_task_int(lease, "length", -1);
-    task_rest(&relook->task, 0, field, same ? 1 : 3);
+    char looked[16];
+    snprintf(looked, sizeof looked, "%d", relook->task.lease->attempts);
+    struct queue_field field[] = { { "looked", looked } };
+    task_rest(&relook->task, 0, field, 1);
 }
 
 static void on_list(struct access_list *list)
@@ -130,8 +141,10 @@ static void on_list(struct access_list *list)
         task_stop(&relook->task);
     } else if (err && err != ERR_NOT_FOUND) {
         task_fail(&relook->task, &list->fault);
-    } else if (relook->length >= 0) {
+    } else if (relook->length == queue_task_int(relook->task.lease, "length", -1)) {
         hand_on(relook);
+    } else if (relook->length >= 0) {
+        relist(relook);
     } else {
         relook->look = (struct catalog_list){ .batch = relook->batch, .done = on_look };
         catalog_start(relook->task.core->aep, &relook->look);
@@ -150,6 +163,62 @@ static void on_look(struct catalog_list *look)
         fault_set(&fault, ERR_GONE, "batch %s is %s now", relook->batch, look->batches->status);
     if (fault.code)
         task_fail(&relook->task, &fault);
+    else if (look->batches->state == BATCH_READABLE)
+        relist(relook);
     else
         hand_on(relook);
+}
+
+/* ---- the batch is listed anew */
+
+static void relist(struct relook *relook)
+{
+    relook->op.done = on_relisted;
+    queue_relist(relook->task.core->queue, &relook->op, relook->task.lease);
+}
+
+/* The file has left the queue, so nobody else works on its upload. */
+static bool abort_upload(struct relook *relook)
+{
+    const struct queue_task *lease = relook->task.lease;
+    const char *upload_id = queue_task_get(lease, "upload_id");
+    struct fault ignored = { 0 };
+    if (!upload_id || !upload_id[0] ||
+        file_plan_read(relook->task.core, lease, &relook->plan, &ignored))
+        return false;
+    relook->upload.done = on_aborted;
+    relook->upload.call =
+        (struct s3_call){ .op = S3_ABORT, .key = relook->plan.key, .upload_id = upload_id };
+    uploader_start(relook->task.core->uploader, &relook->upload);
+    return true;
+}
+
+static void on_relisted(struct queue_op *op)
+{
+    struct relook *relook = container_of(op, struct relook, op);
+    struct task *task = &relook->task;
+    struct fault fault = op->fault;
+    bool worn = !fault.code && strcmp(buf_text(&op->text), "worn") == 0;
+    if (worn) {
+        fault_set(&fault, ERR_SOURCE_CHANGED,
+                  "the files of its batch changed again after each of many listings; retry it "
+                  "when the source is at rest");
+        task_give_up(task, &fault);
+        return;
+    }
+    if (fault.code) {
+        task_fail(task, &fault);
+        return;
+    }
+    log_event(LOG_WARN, task->lease->id,
+              "not in the batch any more, which is listed anew: %.200s", relook->name);
+    task->progress(task->core);
+    if (!abort_upload(relook))
+        task_sealed(task);
+}
+
+/* Whether it worked does not matter: what stays behind is the janitor's. */
+static void on_aborted(struct upload *upload)
+{
+    task_sealed(&container_of(upload, struct relook, upload)->task);
 }

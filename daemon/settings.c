@@ -138,6 +138,8 @@ static const struct conf_row row[] = {
   "how often new batches are looked for" },
 { "datasets[].page", CONF_NUMBER, SET(page), "100", 1, 100, NULL, 0, "batches per request to Catalog" },
 { "datasets[].key", CONF_TEXT, SET(key), DEFAULT_KEY, 1, 400, NULL, 0, "key template of data objects" },
+{ "datasets[].check", CONF_CHOICE, SET(check), "full", 0, 0, "full|magic|off", 0,
+  "of files: .parquet is one, .json and .csv end in a whole line; magic: only the former" },
 };
 /* clang-format on */
 

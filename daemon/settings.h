@@ -21,6 +21,7 @@ struct dataset_settings {
     int semantics;  /* enum dataset_semantics */
     int64_t page;   /* rows per Catalog request */
     char *key;      /* template of data objects */
+    int check; /* enum content_check */
 };
 
 struct settings {

@@ -356,6 +356,11 @@ static void lane_store(struct lane *lane)
 {
     struct transfer *transfer = lane->transfer;
     bool whole = transfer->upload_id == NULL;
+    struct fault fault = { .code = OK };
+    if (transfer->passes(transfer, lane->part, lane->buffer, &fault)) {
+        stop(transfer, &fault);
+        return;
+    }
     measure(transfer, lane);
     lane->state = LANE_STORE;
     lane->cuts = 0;

@@ -27,6 +27,9 @@ struct transfer {
     const char *file_id, *path, *key, *source;
     const char *upload_id; /* NULL: one PUT of the whole file */
     struct parts *parts;
+    /* Sees every part before it is stored; a fault ends the transfer. */
+    enum err (*passes)(struct transfer *transfer, int part, const void *bytes,
+                       struct fault *fault);
     bool (*may_store)(const struct transfer *transfer);  /* false: transfer_resume follows */
     void (*stored)(struct transfer *transfer, int part); /* durable in S3; parts says what */
     void (*done)(struct transfer *transfer);             /* once, last act, from the loop */

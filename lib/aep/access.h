@@ -34,7 +34,8 @@ struct access_file {
  * Lists one level. With `file_id` NULL: the dataset files of `batch`. Otherwise: what is in
  * that dataset file. All pages are walked inside (next links, else offsets, else names; again
  * if rows changed places meanwhile; duplicates dropped; a cursor that does not move ends it
- * with ERR_BAD_RESPONSE); the new rows of each page are handed to `page`, if set, which may
+ * with ERR_BAD_RESPONSE; a first page that says something new in the end, with
+ * ERR_SOURCE_CHANGED); the new rows of each page are handed to `page`, if set, which may
  * take them (and leave zeroed rows) or cancel the list; `done` follows after the last one. Left
  * out as markers of the writer: _SUCCESS, and empty files whose name begins with "_" or ".".
  */

@@ -14,6 +14,10 @@
  * Pages may overlap; but a known row behind a new one means that rows change places between the
  * pages, and one may have slipped through. Then the listing is walked again until a walk is
  * orderly or brings nothing new.
+ *
+ * The files of a batch are renamed and merged at the source (compaction). A listing of several
+ * pages may have begun before that and ended after it: so its first page is asked for once more
+ * in the end, and must say nothing new.
  */
 #include "lib/aep/access.h"
 
@@ -46,6 +50,7 @@ struct access_paging {
     int limit;
     int pages, barren, walks;
     bool disorder, cancelled;
+    bool confirms; /* the first page is asked for once more */
 };
 
 enum step { STEP_ASK, STEP_END, STEP_FAILED };
@@ -55,6 +60,7 @@ static void on_page(struct aep_call *call);
 static enum step take_page(struct access_list *list);
 static enum step next_page(struct access_list *list, size_t rows, const char *query);
 static enum step end_walk(struct access_list *list);
+static enum step confirm(struct access_list *list);
 static bool query_value(const char *query, const char *name, char *value, size_t size);
 static enum step fail(struct access_list *list, const char *text);
 static void finish(struct access_list *list);
@@ -137,7 +143,7 @@ static void on_page(struct aep_call *call)
     else if (call->fault.code != OK)
         list->fault = call->fault;
     else
-        step = take_page(list);
+        step = paging->confirms ? confirm(list) : take_page(list);
     if (step == STEP_ASK && paging->cancelled) {
         fault_set(&list->fault, ERR_CANCELLED, "file listing cancelled");
         step = STEP_FAILED;
@@ -294,21 +300,51 @@ static enum step next_page(struct access_list *list, size_t rows, const char *qu
     return fail(list, "paging does not come to an end");
 }
 
+static void to_first_page(struct access_paging *paging)
+{
+    paging->kind = CURSOR_LINK;
+    paging->cursor[0] = paging->last[0] = 0;
+    paging->limit = ACCESS_PAGE;
+}
+
 static enum step end_walk(struct access_list *list)
 {
     struct access_paging *paging = list->paging;
-    if (!paging->disorder || paging->added == 0)
-        return STEP_END;
+    if (!paging->disorder || paging->added == 0) {
+        paging->confirms = paging->pages > 0;
+        to_first_page(paging);
+        return paging->confirms ? STEP_ASK : STEP_END;
+    }
     if (++paging->walks == WALKS_MAX)
         return fail(list, "rows keep changing places between the pages");
     seen_release(&paging->walk);
     paging->rows = paging->added = 0;
     paging->barren = 0;
     paging->disorder = false;
-    paging->kind = CURSOR_LINK;
-    paging->cursor[0] = paging->last[0] = 0;
-    paging->limit = ACCESS_PAGE;
+    to_first_page(paging);
     return STEP_ASK;
+}
+
+/* The first page again: a file that no page has named is one of after the change. */
+static enum step confirm(struct access_list *list)
+{
+    const struct buf *body = &list->call.http.content;
+    AUTO_BUF next = BUF_INIT(2 * CURSOR_MAX);
+    struct access_file *files;
+    size_t count;
+    enum step step = STEP_END;
+    if (access_parse_page(buf_text(body), body->len, list->file_id, &files, &count, &next,
+                          &list->fault))
+        return STEP_FAILED;
+    for (size_t i = 0; i < count && step == STEP_END; i++) {
+        if (!add_row(&list->paging->all, &files[i]))
+            continue;
+        fault_set(&list->fault, ERR_SOURCE_CHANGED,
+                  "files of %s changed while they were listed", list->batch);
+        step = STEP_FAILED;
+    }
+    access_files_free(files, count);
+    return step;
 }
 
 /* What may stand in a query value as it is; the link's author has encoded everything else. */

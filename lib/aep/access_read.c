@@ -113,18 +113,32 @@ static enum err accept_part(struct access_read *read)
     return OK;
 }
 
+/* A page for people with status 200: maintenance, a portal. It says nothing about the file. */
+static bool is_page(const struct access_read *read)
+{
+    static const char html[] = "text/html";
+    char type[128];
+    return http_header(&read->call.http, "Content-Type", type, sizeof type) &&
+           strncasecmp(type, html, sizeof html - 1) == 0;
+}
+
 static enum err accept_whole(struct access_read *read)
 {
     char text[32];
-    uint64_t length;
+    uint64_t length = 0;
+    bool said = http_header(&read->call.http, "Content-Length", text, sizeof text);
+    bool sound = !said || parse_u64(text, INT64_MAX, &length) == OK;
+    bool right = said && sound && (int64_t)length == read->length;
+    if (is_page(read) && !right)
+        return fault_set(&read->fault, ERR_BAD_RESPONSE,
+                         "got a web page with status 200 instead of the file");
     if (read->first != 0)
         return fault_set(&read->fault, ERR_BAD_RESPONSE,
                          "asked for bytes from %lld on, got the file from its start",
                          (long long)read->first);
-    bool said = http_header(&read->call.http, "Content-Length", text, sizeof text);
-    if (said && parse_u64(text, INT64_MAX, &length))
+    if (!sound)
         return fault_set(&read->fault, ERR_BAD_RESPONSE, "unusable Content-Length");
-    if (said && (int64_t)length != read->length)
+    if (said && !right)
         return changed(read, (int64_t)length);
     read->promised = wanted(read);
     return OK;

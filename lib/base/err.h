@@ -49,6 +49,7 @@ enum action {
     X(ERR_NOT_READY, "not-ready", WAIT, "batch is not readable yet")                           \
     X(ERR_GONE, "gone", GIVE_UP, "batch is no longer readable at the source")                  \
     X(ERR_SOURCE_CHANGED, "source-changed", RESTART, "file changed while it was read")         \
+    X(ERR_CORRUPT, "corrupt", RESTART, "file is not what its name says")                       \
     /* sink */                                                                                 \
     X(ERR_EXISTS, "exists", RETRY, "object exists already")                                    \
     X(ERR_CONFLICT, "conflict", RETRY, "another write to the same key is in progress")         \

@@ -48,7 +48,6 @@ size_t queue_pending(const struct queue *queue);
 /* <host>.<pid>.<128 random bits>; another one after lost writes. */
 const char *queue_owner_name(const struct queue *queue);
 const char *queue_server(const struct queue *queue); /* run id of the Redis process, or "" */
-
 void queue_cancel(struct queue_op *op); /* `done` will not fire; none running: no effect */
 
 struct queue_claim {
@@ -69,7 +68,7 @@ void queue_submit(struct queue *queue, struct queue_op *op, const struct queue_c
  * Children and the listing cursor move in one step; `prev` is compared with the stored cursor
  * (ERR_FENCED if it differs), `cursor` must differ from it. `sealed`: nothing more comes, the
  * lease is given up and the task waits for its children (a batch without children goes to fin).
- * A tail is never sealed.
+ * A tail is never sealed. Files that the sealed listing of a batch did not name leave it.
  */
 void queue_fan(struct queue *queue, struct queue_op *op, const struct queue_task *task,
                const char *prev, const char *cursor, bool sealed,
@@ -90,6 +89,8 @@ void queue_done(struct queue *queue, struct queue_op *op, const struct queue_tas
 /* delay_ms < 0 = dead letter; `count`: whether the attempt counts. */
 void queue_fail(struct queue *queue, struct queue_op *op, const struct queue_task *task,
                 int64_t delay_ms, bool count, const struct fault *why);
+/* A file that is gone or replaced leaves, its batch is listed anew. Text "worn": too often. */
+void queue_relist(struct queue *queue, struct queue_op *op, const struct queue_task *file);
 /* Gives the task back, claimable after delay_ms, attempt refunded; fields are saved with it. */
 void queue_release(struct queue *queue, struct queue_op *op, const struct queue_task *task,
                    int64_t delay_ms, const struct queue_field *field, size_t fields);
@@ -107,7 +108,7 @@ void queue_dataset(struct queue *queue, struct queue_op *op, const char *dataset
 
 /* Oldest inbox element (text empty: none), and the answer to it: */
 void queue_inbox_peek(struct queue *queue, struct queue_op *op);
-/* … accepted: the words are run as an operator's function ("backfill", dataset, from, to) … */
+/* … accepted: the words are run as an operator's function … */
 void queue_inbox_accept(struct queue *queue, struct queue_op *op, const char *raw,
                         size_t raw_len, const char *const *word, size_t words);
 /* … or refused with a reason, kept in <prefix>inbox:rejected. */

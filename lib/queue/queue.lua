@@ -28,10 +28,15 @@
 --           noted as done) -> end. A window goes from wait to end. A file: run -> end. A tail
 --           stays in fan. Failed and end: skipped or cancelled.
 --
+-- A listing of a batch is what one holder reads from its beginning to its end: the fence of that
+-- claim is its name. `listing` of a file: the last that named it; of a batch: the one of which it
+-- counts the files (`listed`). Sealing it drops the files that only earlier ones have named, so
+-- that a batch is committed as the last complete listing has it, whatever was renamed meanwhile.
+--
 -- A task that has not ended is in exactly one of ready, delayed, lease, shut, dead, or it is in
 -- phase wait. Every function validates all before its first write: Redis undoes nothing.
 
-local VERSION = 2
+local VERSION = 3
 
 local ID_MAX = 400
 local CHILDREN_MAX = 1000       -- of one fan
@@ -40,6 +45,8 @@ local CLAIM_MAX = 1000
 local MOVES_MAX = 100           -- of one tick
 local COLLECT_MAX = 500         -- children removed by one tick
 local REVIVE_MAX = 1000         -- tasks revived by one retry
+local RELISTS_MAX = 20          -- of a batch in a row, without one more file completed
+local RELIST_DELAY_MAX = 30000
 local REJECTED_MAX = 1000
 local ELEMENT_MAX = 65536       -- of the inbox; what is longer no daemon looks at
 local EVENTS_MAX = 10000
@@ -58,7 +65,8 @@ local GATED_PHASE = { commit = 'fin', sequential = 'fan' } -- which a batch ente
 -- Fields that only the functions below may write; a caller's field of that name is refused.
 local RESERVED = {}
 for name in ([[kind dataset lane parent order status phase gate owner fence attempts lost waits
-    created_at updated_at not_before error class sealed_by listed]]):gmatch('%S+') do
+    created_at updated_at not_before error class sealed_by listed listing relists
+    relist_rows]]):gmatch('%S+') do
   RESERVED[name] = true
 end
 
@@ -167,7 +175,7 @@ end
 
 local TASK = {
   'kind', 'dataset', 'lane', 'status', 'phase', 'order', 'parent', 'owner', 'fence', 'gate',
-  'class', 'offset', 'sealed_by', 'listed',
+  'class', 'offset', 'sealed_by', 'listed', 'listing',
 }
 
 local function load(id)
@@ -374,13 +382,13 @@ end
 
 -- What is kept of a completed file is what recognises it again, and a repeated `done`.
 local function shrink_file(task, row)
-  local keep = call('HMGET', task.key, 'offset', 'created_at')
+  local keep = call('HMGET', task.key, 'offset', 'created_at', 'length')
   call('HSET', P .. 'rows:' .. task.parent, task.id, row)
   call('DEL', task.key)
   call('HSET', task.key, 'kind', 'file', 'dataset', task.dataset, 'lane', task.lane,
     'parent', task.parent, 'order', task.order, 'status', 'completed', 'phase', 'end',
     'owner', task.owner, 'fence', task.fence, 'offset', keep[1], 'created_at', keep[2],
-    'updated_at', NOW)
+    'length', keep[3] or '', 'listing', task.listing, 'updated_at', NOW)
 end
 
 local function complete(task, row)
@@ -414,14 +422,19 @@ local function bury(task, text, class)
   return note(task.id, 'failed', class)
 end
 
--- From the beginning: something that the listing made is gone.
-local function relist(task)
+-- From the beginning: something that the listing made is gone, or the listing itself is void.
+local function relist(task, delay)
   unqueue(task)
   call('HDEL', task.key, 'sealed_by')
   set(task, { status = 'pending', phase = 'fan', offset = '0', gate = '', owner = '',
     listed = count_files(task.id) })
   enlist(task)
-  enqueue(task)
+  if delay then
+    set(task, { not_before = NOW + delay })
+    call('ZADD', P .. 'delayed', NOW + delay, task.id)
+  else
+    enqueue(task)
+  end
   note(task.id, 'relisted')
 end
 
@@ -623,10 +636,36 @@ local function stays_ended(task)
   return task.status == 'completed' or task.class == 'skipped'
 end
 
+-- Whether a file is listed with another length than it had: then it is another one of that name.
+local function is_replaced(task, fields)
+  for i = 1, #fields, 2 do
+    if task.kind == 'file' and fields[i] == 'length' then
+      local known = call('HGET', task.key, 'length')
+      return known and known ~= '' and known ~= fields[i + 1]
+    end
+  end
+  return false
+end
+
+-- What was done for the other one is worthless; whoever is at it is fenced.
+local function replace_file(task, spec)
+  unqueue(task)
+  call('HDEL', P .. 'rows:' .. task.parent, task.id)
+  call('SREM', P .. 'dead:' .. task.parent, task.id)
+  call('HDEL', task.key, 'upload_id')
+  set_fields(task, spec.fields)
+  restart(task)
+  call('SADD', P .. 'open:' .. task.parent, task.id)
+  return 'revived'
+end
+
 -- A known task gets one more parent, unless there is nothing to wait for. One that was cancelled
 -- is wanted again.
 local function meet(task, spec)
   local answer, parent = 'dup', spec.parent
+  if is_replaced(task, spec.fields) then
+    return replace_file(task, spec)
+  end
   if task.phase == 'end' then
     if stays_ended(task) then
       return 'have'
@@ -702,13 +741,66 @@ local function need_children(a, first, task)
   return out
 end
 
+-- Counts the files that this listing has named, each once.
+local function count_listed(task, children)
+  local listed = task.listing == task.fence and tonumber(task.listed) or 0
+  for _, child in ipairs(children) do
+    local key = P .. 't:' .. child.id
+    if call('HGET', key, 'listing') ~= task.fence then
+      call('HSET', key, 'listing', task.fence)
+      listed = listed + 1
+    end
+  end
+  set(task, { listed = listed, listing = task.fence })
+end
+
+local function completed_files(batch)
+  local out, cursor = {}, '0'
+  repeat
+    local page = call('HSCAN', P .. 'rows:' .. batch, cursor, 'COUNT', 500)
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      out[#out + 1] = page[2][i]
+    end
+  until cursor == '0'
+  return out
+end
+
+-- Files that a complete listing did not name: renamed or removed at the source since they were
+-- found. Returns how many of them had been completed: their objects are strays.
+local function drop_unlisted(task)
+  local strays = 0
+  if count_files(task.id) <= tonumber(task.listed) then
+    return strays
+  end
+  for _, id in ipairs(completed_files(task.id)) do
+    if call('HGET', P .. 't:' .. id, 'listing') ~= task.fence then
+      call('HDEL', P .. 'rows:' .. task.id, id)
+      call('UNLINK', P .. 't:' .. id)
+      strays = strays + 1
+    end
+  end
+  for _, id in ipairs(call('SMEMBERS', P .. 'open:' .. task.id)) do
+    if call('HGET', P .. 't:' .. id, 'listing') ~= task.fence then
+      call('SREM', P .. 'open:' .. task.id, id)
+      drop_child(task.id, id)
+    end
+  end
+  note(task.id, 'unlisted')
+  return strays
+end
+
 local function seal(task)
+  local strays = 0
   call('ZREM', lease_key(task), task.id)
   set(task, { phase = 'wait', owner = '', sealed_by = task.owner .. ':' .. task.fence })
-  if task.kind ~= 'batch' then
+  if task.kind == 'batch' then
+    strays = drop_unlisted(task)
+  else
     delist(task)
   end
   settle(task)
+  return strays
 end
 
 local function is_repeated_fan(task, owner, fence, cursor, sealed)
@@ -729,7 +821,7 @@ local function fan(a) -- id owner fence cursor sealed previous (child)…
   need(previous and cursor ~= previous, 'cursor: must differ from the previous one')
   local sealed, task = a[5] == '1', load(id)
   if is_repeated_fan(task, owner, fence, cursor, sealed) then
-    return { 0, seq(), room(task.dataset) }
+    return { 0, seq(), room(task.dataset), 0 }
   end
   need_held(id, owner, fence)
   if task.phase ~= 'fan' then
@@ -739,23 +831,70 @@ local function fan(a) -- id owner fence cursor sealed previous (child)…
   if task.offset ~= previous then
     refuse('FENCED stale cursor')
   end
-  local children, new = need_children(a, 7, task), 0
-  local known = count_files(id)
+  local children, new, strays = need_children(a, 7, task), 0, 0
   for _, child in ipairs(children) do
     new = new + (create(child) == 'new' and 1 or 0)
   end
   set(task, { offset = cursor, lost = 0 })
   if task.kind == 'batch' then
-    set(task, { listed = (tonumber(task.listed) or 0) + count_files(id) - known })
+    count_listed(task, children)
   end
   if sealed then
-    seal(task)
+    strays = seal(task)
   else
     enlist(task) -- the lower bound of a tail moves with its cursor
   end
   open_gate(task.dataset)
   collect(2 * #children) -- so that removing keeps up with making, whatever the load
-  return { new, note(id, 'fan', owner), room(task.dataset) }
+  return { new, note(id, 'fan', owner), room(task.dataset), strays }
+end
+
+-- Children of a void listing that nobody has begun. The next one brings back what is still there,
+-- and needs the room.
+local function drop_idle(batch)
+  for _, id in ipairs(call('SMEMBERS', P .. 'open:' .. batch.id)) do
+    local known = call('HMGET', P .. 't:' .. id, 'status', 'upload_id')
+    if known[1] == 'pending' and (not known[2] or known[2] == '') then
+      call('SREM', P .. 'open:' .. batch.id, id)
+      drop_child(batch.id, id)
+    end
+  end
+end
+
+-- How often a batch was listed anew without one more file completed, this time included.
+local function count_relists(batch)
+  local known = call('HMGET', batch.key, 'relists', 'relist_rows')
+  local rows_now = call('HLEN', P .. 'rows:' .. batch.id)
+  local barren = rows_now <= (tonumber(known[2] or '') or -1)
+  local times = (barren and tonumber(known[1]) or 0) + 1
+  set(batch, { relists = times > RELISTS_MAX and 0 or times, relist_rows = rows_now })
+  return times
+end
+
+-- The holder of a file found that the source has it no more, or another one of its name, although
+-- its batch is readable: the listing that named it is void. The file leaves the queue; if it is
+-- still there, the listing to come names it again. `worn`: that has been tried often enough, and
+-- the file is still the holder's.
+local function relist_batch(a) -- file owner fence
+  local file = need_held(need_id(a[1]), a[2], a[3])
+  local batch = file.kind == 'file' and load(file.parent)
+  if not batch or batch.phase ~= 'fan' and batch.phase ~= 'wait' then
+    refuse('FENCED its batch is not there any more')
+  end
+  local lists_it = batch.status == 'in-progress' and file.listing == batch.fence
+  local named = batch.phase == 'wait' or lists_it
+  local times = named and count_relists(batch) or 0
+  if times > RELISTS_MAX then
+    return { 'worn', seq() }
+  end
+  call('SREM', P .. 'open:' .. batch.id, file.id)
+  drop_child(batch.id, file.id)
+  if named then
+    drop_idle(batch)
+    set(batch, { attempts = 1, lost = 0 })
+    relist(batch, times > 1 and math.min(250 * 2 ^ (times - 1), RELIST_DELAY_MAX))
+  end
+  return { named and 'relisted' or 'dropped', note(file.id, 'unlisted', a[2]) }
 end
 
 ------------------------------------------------------------------------------------------------
@@ -1436,6 +1575,7 @@ end
 -- At maxmemory the system drains (allow-oom) but does not grow.
 register('submit', submit)
 register('fan', fan)
+register('relist', relist_batch, 'allow-oom')
 register('claim', claim)
 register('beat', beat, 'allow-oom')
 register('save', save, 'allow-oom')

@@ -60,6 +60,7 @@ struct queue_op {
         *task; /* claim: the owner takes the tasks (set NULL); else release frees */
     size_t tasks;
     int64_t number; /* fan: room for more open files; tick: tasks moved */
+    int64_t strays; /* fan: completed files that a sealed listing no longer names */
     int64_t seq;    /* the queue's mutation counter, where the verb returns it */
     int64_t live_daemons, inbox, lapsed; /* tick */
     int64_t server_ms;                   /* tick, dataset: the time of Redis */
@@ -67,6 +68,7 @@ struct queue_op {
     bool *held;              /* beat: per task in order; false = fenced or cancelled */
     struct queue_field *row; /* rows: id → row text; tick (poisoned), scan: ids alone */
     size_t rows;
+    /* relist: relisted|dropped|worn */
     /* submit: new|dup|have|revived; peek: the element; accept: the answer, "rejected: why" or
      * "gone" (another daemon was first); stat: its lines; field: its value; scan: the cursor */
     struct buf text;

@@ -25,6 +25,7 @@ static enum err read_taken(struct queue_run *run, const struct redisReply *reply
 enum verb {
     SUBMIT,
     FAN,
+    RELIST,
     CLAIM,
     BEAT,
     SAVE,
@@ -42,6 +43,7 @@ enum verb {
 static const struct queue_verb row[] = {
     [SUBMIT] = { "FCALL", "sluice_submit", true, read_submit },
     [FAN] = { "FCALL", "sluice_fan", true, read_fan },
+    [RELIST] = { "FCALL", "sluice_relist", true, read_submit },
     [CLAIM] = { "FCALL", "sluice_claim", false, read_claim },
     [BEAT] = { "FCALL", "sluice_beat", false, read_beat },
     [SAVE] = { "FCALL", "sluice_save", true, read_seq },
@@ -149,6 +151,7 @@ void queue_submit(struct queue *queue, struct queue_op *op, const struct queue_c
     queue_run_start(run);
 }
 
+/* submit, relist: a word and the mutation counter. */
 static enum err read_submit(struct queue_run *run, const struct redisReply *reply)
 {
     if (!is_array(reply, 2))
@@ -183,11 +186,17 @@ void queue_fan(struct queue *queue, struct queue_op *op, const struct queue_task
 
 static enum err read_fan(struct queue_run *run, const struct redisReply *reply)
 {
-    if (!is_array(reply, 3))
-        return unexpected(run, "triple");
+    if (!is_array(reply, 4))
+        return unexpected(run, "four numbers");
     queue_run_seq(run, redis_reply_at(reply, 1));
     run->op->number = int_at(reply, 2);
+    run->op->strays = int_at(reply, 3);
     return OK;
+}
+
+void queue_relist(struct queue *queue, struct queue_op *op, const struct queue_task *file)
+{
+    queue_run_start(begin_held(queue, op, RELIST, file));
 }
 
 /* ---- leases ---- */

@@ -84,7 +84,7 @@ TABLE = [
     Mutant("done-not-repeatable", QUEUE,
            "known.status == 'completed' and known.owner == a[2]", "known.status == 'never'"),
     # ---- the daemon
-    Mutant("done-before-complete", STEPS, "    if (file->parts.count > 1)\n        return to_complete(file);",
+    Mutant("done-before-complete", STEPS, "    if (file->parts.count > 1)\n        return FILE_ENDS;",
            "    if (file->parts.count > 1) {\n        file->crc32c = parts_crc32c(&file->parts);\n"
            "        return file->fault.code ? FILE_LOOK : FILE_REPORT;\n    }"),
     Mutant("complete-not-doubted", STEPS,

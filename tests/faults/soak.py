@@ -7,7 +7,7 @@ import random
 import statistics
 import time
 
-from ground import World
+from ground import World, part_name
 from lab import Report
 from store import Store
 from wire import kinds_for
@@ -53,7 +53,7 @@ def descriptors(pid):
 def add_batch(data, chance):
     """One more batch: mostly small, now and then a file of two parts."""
     files = [chance.choice((0, 1, 700, 60_000)) for _ in range(chance.randint(0, 4))]
-    named = [(f"part-{number}.parquet", size) for number, size in enumerate(files)]
+    named = [(part_name(f"part-{number}", size), size) for number, size in enumerate(files)]
     if chance.random() < 0.05:
         named.append(("big.parquet", (5 << 20) + 1000))
     data.batch(named, created=time.time_ns() // 1_000_000)

@@ -3,7 +3,7 @@
 file of several parts, equal creation times, and a batch that becomes readable last."""
 from dataclasses import dataclass
 
-from ground import BASE_MS, World
+from ground import BASE_MS, World, part_name
 
 PART = 5 << 20
 MODES = ("concurrent", "commit", "sequential")
@@ -67,7 +67,7 @@ def tiny(world):
         for _ in range(chance.randint(1, 4)):
             created += chance.choice((0, 1, 1000))
             files = [chance.choice((0, 1, 60, 4000)) for _ in range(chance.randint(0, 3))]
-            named = [(f"part-{number}.parquet", size) for number, size in enumerate(files)]
+            named = [(part_name(f"part-{number}", size), size) for number, size in enumerate(files)]
             if chance.random() < 0.1:
                 named.append(("big.parquet", PART + 100))
             waits = chance.random() < 0.2

@@ -93,6 +93,9 @@ class Queue:
     def release(self, task, delay=0, **fields):
         return self("release", task.id, task.owner, task.fence, delay, *flat_of(fields))
 
+    def relist(self, task):
+        return self("relist", task.id, task.owner, task.fence)
+
     def beat(self, *tasks, lease=60000, offset="", owner="a"):
         words = [word for task in tasks for word in (task.id, task.fence, offset)]
         return self("beat", owner, lease, *words)
@@ -211,6 +214,10 @@ def check_children(state, name):
     mine = {c for c in state.task if name in state.parents(c) and not state.ended(c)}
     assert opened == mine, f"open of {name}"
     assert dead == {c for c in opened if state.task[c]["status"] == "failed"}, f"dead of {name}"
+    if task["kind"] == "batch" and task["phase"] in ("wait", "fin"):
+        named = opened | set(state.key.get(f"rows:{name}", ()))
+        assert {state.task[c].get("listing") for c in named} <= {task["listing"]}, name
+        assert int(task["listed"]) == len(named), name
     if task["phase"] == "wait":
         assert opened, f"{name} waits for nothing"
         assert (task["status"] == "failed") == (dead == opened), f"{name} failed by its children"

@@ -21,7 +21,7 @@ def test_version_is_a_positive_integer(q):
 def test_every_function_wants_the_prefix(q):
     functions = q.redis.function_list()[0][5]
     names = [dict(zip(f[::2], f[1::2]))["name"] for f in functions]
-    assert len(names) == 22
+    assert len(names) == 23
     for name in names:
         refused("BADARG keys", q.redis.fcall, name, 0)
 
@@ -155,7 +155,7 @@ def test_a_batch_has_all_its_parents(q):
 
 def test_fan_moves_children_and_cursor_together(q):
     task = q.tail()
-    new, _, room = q.fan(task, "10", batch_of("B"), batch_of("C"))
+    new, _, room, _ = q.fan(task, "10", batch_of("B"), batch_of("C"))
     assert (new, room) == (2, 20000)
     assert q.get(task.id, "offset") == "10"
     assert q.members(f"ready:l:live:{DS}") == [f"b/{DS}/B", f"b/{DS}/C"]
@@ -345,7 +345,7 @@ def test_done_moves_the_row_and_shrinks_the_file(q):
     assert q.done(task, row="text", offset=100)[0] == "ok"
     left = q.task(task.id)
     assert left["status"] == "completed" and left["offset"] == "100"
-    assert not {"upload_id", "row", "length"} & set(left)
+    assert not {"upload_id", "row"} & set(left)
     assert q.redis.hgetall(f"{P}rows:b/{DS}/B") == {task.id: "text"}
     assert q.one().fields["phase"] == "fin"
 

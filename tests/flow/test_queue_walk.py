@@ -50,7 +50,7 @@ class Walk:
             word = str(problem).split()[0]
             self.fenced[word, held] += 1
             assert word in (("FENCED",) if not held else ("BADPHASE", "FENCED")), problem
-            assert not held or word == "BADPHASE" or call == self.q.fan, problem
+            assert not held or word == "BADPHASE" or call in (self.q.fan, self.q.relist), problem
             return None
         return answer
 
@@ -102,6 +102,11 @@ class Walk:
         if task:
             self.report(task, self.q.release, self.rng.choice([0, 3]))
 
+    def do_relist(self):
+        task = self.handle()
+        if task and task.fields["kind"] == "file":
+            self.report(task, self.q.relist)
+
     def do_beat(self):
         task = self.handle()
         if task:
@@ -136,7 +141,7 @@ class Walk:
                 assert str(problem).startswith(("BADARG", "NOTFAILED")), problem
 
     STEPS = ["claim"] * 6 + ["fan"] * 5 + ["done"] * 6 + [
-        "fail", "release", "beat", "beat", "tick", "tick", "submit", "submit", "operate"]
+        "fail", "release", "relist", "beat", "beat", "tick", "tick", "submit", "submit", "operate"]
 
     def step(self):
         getattr(self, "do_" + self.rng.choice(self.STEPS))()
@@ -255,8 +260,8 @@ def drain(q):
             if task.fields["phase"] == "fan":
                 page = int(prev.get(task.id, 0))
                 prev[task.id] = page + 1
-                kids = [file_of(task.id[-2:], page * PAGE + n, task.fields["order"])
-                        for n in range(PAGE)]
+                kids = [file_of(task.id[-2:], n, task.fields["order"])  # each time from the start
+                        for n in range((page + 1) * PAGE)]
                 q.fan(task, str(page + 1), *kids, sealed=page == 2)
                 if page < 2:
                     q.release(task)

@@ -41,6 +41,18 @@ def test_content_is_the_same_from_any_offset():
     assert content.crc32c() == crc32c(whole)
 
 
+@pytest.mark.parametrize("size", [13, 14, 20, 1000, 1_048_573, 2_500_000])
+def test_content_is_as_its_name_promises(size):
+    content = Content("k", size, "a.snappy.parquet")
+    whole = b"".join(content.chunks(step=7 if size < 100 else 77_777))
+    assert whole[:4] == whole[-4:] == b"PAR1" and len(whole) == size
+    assert 0 < int.from_bytes(whole[-8:-4], "little") <= size - 12
+    for at in range(max(0, size - 12), size):
+        assert Content("k", size, "a.parquet").read(at, 5) == whole[at:at + 5]
+    assert Content("k", size, "a.CSV").read(size - 3, 9)[-1:] == b"\n"
+    assert Content("k", size, "a.json").read(0, size)[:-1] == Content("k", size).read(0, size - 1)
+
+
 def test_crc32c_known_answer():
     assert crc32c(b"123456789") == crc32c_slow(b"123456789") == 0xE3069283
     assert crc32c_slow(b"6789", crc32c_slow(b"12345")) == 0xE3069283

@@ -208,7 +208,7 @@ def test_withdrawal_in_the_middle(scene):
 
 def test_bodies_with_odd_headers(scene):
     batch = scene.batches[0]
-    scene.sim.arm("chunked_body wrong_content_type:times=1")
+    scene.sim.arm("chunked_body wrong_type")
     answer = scene.client.read(batch)
     assert answer.content == content_of(batch) and "Content-Length" not in answer.headers
     assert answer.headers["Content-Type"] == "text/html"

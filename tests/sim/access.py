@@ -10,6 +10,7 @@ import urllib.parse
 
 from aiohttp import web
 
+from content import overlaid
 from gateway import EXPORT, Refused, bad_request, not_found, single_query, whole_number
 from paging import part_of, stir_ties, window
 
@@ -18,6 +19,10 @@ RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 STEP = 1 << 18
 SLOW_STEP = 1 << 18
 SEND_BUFFER = 1 << 16  # what counts as sent should be nearly what was received
+CORRUPT = {  # where -> (bytes before the end of the file, 0 = its beginning; what is there)
+    "head": (0, b"<htm"), "tail": (4, b"9b7\n"), "footer": (8, b"\xff\xff\xff\x7f"),
+    "line": (1, b"x"),
+}
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER that makes close() send RST
 
 
@@ -182,15 +187,18 @@ class Sending:
             response.headers.popall("Content-Length")
             response.enable_chunked_encoding()
         cut, reset = self.hit("truncated_body"), self.hit("reset_mid_body")
+        stall = self.hit("stall_mid_body")
         length = self.last - self.first + 1
-        upto = self.last - (length + 1) // 2 if cut or reset else self.last
+        upto = self.last - (length + 1) // 2 if cut or reset or stall else self.last
         try:
             await response.prepare(self.request)
         except ConnectionResetError:  # the client is gone
             return response
         self.state.counters.reads[self.name] += 1
-        await self.send(response, upto)
-        if cut or reset:
+        complete = await self.send(response, upto)
+        if stall:
+            await asyncio.sleep(stall.args["seconds"])
+        if cut or reset or not complete:
             self.end_early(reset)
         return response
 
@@ -208,11 +216,10 @@ class Sending:
 
     def headers(self):
         """The header block of the answer."""
+        kind = "text/html" if self.hit("wrong_type") else "application/parquet"
         response = web.StreamResponse(status=self.status, headers={
-            "Accept-Ranges": "bytes", "Content-Type": "application/parquet"})
+            "Accept-Ranges": "bytes", "Content-Type": kind})
         response.content_length = self.last - self.first + 1
-        if self.hit("wrong_content_type"):
-            response.content_type = "text/html"
         if self.status == 206 and not self.hit("no_content_range"):
             response.headers["Content-Range"] = f"bytes {self.first}-{self.last}/{self.total}"
         return response
@@ -237,23 +244,26 @@ class Sending:
         return chunk[:at - offset] + bytes([chunk[at - offset] ^ 1]) + chunk[at - offset + 1:]
 
     async def send(self, response, upto):
-        """Bytes up to `upto`; what the client did not wait for is not counted."""
-        slow, stall, limit, flip = map(self.hit, ("slow", "stall", "cut_off", "bit_flip"))
+        """Bytes up to `upto`; what the client did not wait for is not counted. False if the time
+        was up before."""
+        slow, pause, cut_off, flip = map(self.hit, ("slow", "stall", "cut_off", "bit_flip"))
+        most_s = cut_off.args["seconds"] if cut_off else float("inf")
         rate = (slow.args if slow else self.state.settings)["bytes_per_second"]
         half = (upto + 1 - self.first) // 2
         step = max(1, min(SLOW_STEP, rate // 20)) if rate else STEP
-        step = max(1, min(step, half)) if stall else step
+        step = max(1, min(step, half)) if pause else step
         self.request.transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         began, sent = time.monotonic(), 0
-        for chunk in self.file.content().chunks(self.first, upto, step):
-            if stall and sent >= half:
-                await asyncio.sleep(stall.args["seconds"])
-                stall = None
-            if limit and time.monotonic() > began + limit.args["seconds"]:
-                self.end_early(False)
-                break
+        content, wrong = self.file.content(), self.wrong_bytes()
+        for chunk in content.chunks(self.first, upto, step):
+            if pause and sent >= half:
+                await asyncio.sleep(pause.args["seconds"])
+                pause = None
+            if time.monotonic() - began > most_s:
+                return False
             try:
+                chunk = overlaid(chunk, self.first + sent, *wrong)
                 await response.write(self.spoilt(chunk, self.first + sent, flip))
             except (ConnectionError, asyncio.CancelledError):
                 break
@@ -261,6 +271,17 @@ class Sending:
             self.state.counters.sent[self.name] += len(chunk)
             if rate:
                 await asyncio.sleep(began + sent / rate - time.monotonic())
+        return True
+
+    def wrong_bytes(self):
+        """(where, what) is sent instead of the file's own bytes."""
+        for fault in (fault for fault in self.state.faults.armed if fault.name == "corrupt"):
+            before, piece = CORRUPT[fault.args["where"]]
+            at = self.file.size - before if before else 0
+            there = at <= self.last and self.first < at + len(piece)
+            if there and fault.strikes(self.request["endpoint"], self.request["target"]):
+                return at, piece
+        return 0, b""
 
     def end_early(self, reset):
         """Closes the connection in the middle of the body, with FIN or with RST."""

@@ -129,10 +129,13 @@ TABLE = {
     "chunked_body": Row(CONTENT, 1, {}, "chunked, without length"),
     "no_content_range": Row(CONTENT, 1, {}, "206 that does not say which range"),
     "gzip_body": Row(CONTENT, 1, {}, "gzip although nobody asked"),
-    "wrong_content_type": Row(CONTENT, ALWAYS, {}, "text/html, but the right bytes"),
+    "wrong_type": Row(CONTENT, 1, {}, "the right bytes as text/html"),
     "bit_flip": Row(CONTENT, 1, {"at": -1}, "one bit is wrong, in the byte at this offset"),
-    "stall": Row(CONTENT, 1, {"seconds": 70}, "no bytes for a while, halfway"),
-    "cut_off": Row(CONTENT, ALWAYS, {"seconds": 60}, "answers end after this time"),
+    "stall": Row(CONTENT, 1, {"seconds": 70}, "no bytes for a while, halfway; then the rest"),
+    "cut_off": Row(CONTENT, 1, {"seconds": 1}, "ended after so long, as by the limit of 60 s"),
+    "corrupt": Row(CONTENT, 1, {"where": "tail"},
+                   "wrong bytes at the head, tail, footer or line (counts answers that have them)"),
+    "stall_mid_body": Row(CONTENT, 1, {"seconds": 3600}, "nothing more after half of the body"),
     "slow": Row(CONTENT, ALWAYS, {"bytes_per_second": 1 << 20}, "throughput of one connection"),
 }
 

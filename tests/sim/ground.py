@@ -11,12 +11,13 @@ import uuid
 from dataclasses import dataclass, field
 
 from clock import clock
-from content import Content
+from content import PARQUET_MIN, Content
 from lineage import ROW_BYTES, Lineage
 
 READABLE = ("success", "active")
 WITHDRAWN = ("inactive", "deleted", "archived", "retained")
 BASE_MS = 1_706_745_600_000  # 2024-02-01T00:00:00Z, creation of the first batch by default
+ROW_BYTES = 100
 SETTLED_MS = 12_365  # between a batch's creation and its last change, as seen on real ones
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -52,7 +53,7 @@ class File:
 
     def content(self):
         """The bytes of the file."""
-        return Content(self.key, self.size)
+        return Content(self.key, self.size, self.name)
 
     def is_marker(self):
         """A sign that the writer left for other readers, not data."""
@@ -144,7 +145,7 @@ class Batch:
                 continue
             rows = [row for file in data for row in file.held()]
             size = sum(file.size for file in data) * 9 // 10 + bool(rows)
-            name = f"compacted-{number}.parquet"
+            name = part_name(f"compacted-{number}", size)
             directory.files = [file for file in directory.files if file.is_marker()] + [
                 File(name, size, f"{data[0].key}/{number}", rows)]
 
@@ -331,10 +332,15 @@ class Dataset:
         files = []
         for number, item in enumerate(rows):
             name, size = item if isinstance(item, (tuple, list)) else (None, item)
-            name = name or self._part_name(number)
+            name = name or self._part_name(number, size)
             files.append(File(name, size, f"{self.world.seed}/{file_id}/{name}"))
         return DatasetFile(file_id, files)
 
-    def _part_name(self, number):
+    def _part_name(self, number, size):
         token = uuid.UUID(int=self.world.random.getrandbits(128), version=4)
-        return f"part-{number:05d}-{token}-c000.snappy.parquet"
+        return part_name(f"part-{number:05d}-{token}-c000.snappy", size)
+
+
+def part_name(stem, size):
+    """A name that a file of this size can have: no Parquet file is that small."""
+    return stem if 0 < size < PARQUET_MIN else f"{stem}.parquet"

@@ -43,7 +43,7 @@ SCRIPTS = (
     "truncated_body:p=0.03,times=9", "reset_mid_body:p=0.03,times=9",
     "full_200_to_range:p=0.1,times=30", "shifted_content_range:bytes=100,p=0.03,times=9",
     "short_range:p=0.1,times=30", "total_changes:p=0.02,times=5", "chunked_body:p=0.1,times=50",
-    "no_content_range:p=0.03,times=9", "gzip_body:p=0.02,times=9", "wrong_content_type",
+    "no_content_range:p=0.03,times=9", "gzip_body:p=0.02,times=9", "wrong_type",
     "stall:seconds=0.3,p=0.02,times=3", "ims_down:times=1", "ims_slow:ms=100,times=3",
 )
 SETTINGS = {}  # of the daemon's aep section

@@ -1,153 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Data Access listings: shapes of a page, damaged pages, paging traps. */
+/* Data Access listings: all pages of one, and what sources do between them. */
 #include "lib/aep/access.h"
 
 #include "tests/unit/aep_rig.h"
-
-static const char listing[] =
-    "{\"data\":[{\"name\":\"part-0.parquet\",\"length\":\"2380211\",\"_links\":{\"self\":"
-    "{\"href\":\"https://elsewhere:443/x?path=part-0\"}}},{\"name\":\"d\\u00e9/p "
-    "1\",\"length\":0}],"
-    "\"_page\":{\"limit\":100,\"count\":7},\"_links\":{\"next\":{\"href\":"
-    "\"https://evil.example/other/../path?start=part-0.parquet&limit=2#top\"}}}";
-
-/* ---- one page */
-
-struct page {
-    enum err err;
-    struct access_file *files;
-    size_t count;
-    struct buf next;
-    struct fault fault;
-};
-
-static struct page parse(const char *body, size_t len, const char *file_id)
-{
-    struct page page = { .next = BUF_INIT(4096) };
-    page.err = access_parse_page(body, len, file_id, &page.files, &page.count, &page.next,
-                                 &page.fault);
-    assert_int_equal(page.fault.code, page.err);
-    return page;
-}
-
-static void page_release(struct page *page)
-{
-    access_files_free(page->files, page->count);
-    buf_release(&page->next);
-}
-
-static void files_are_read(void **state)
-{
-    (void)state;
-    struct page page = parse(listing, strlen(listing), "01B-1");
-    assert_int_equal(page.err, OK);
-    assert_int_equal(page.count, 2);
-    assert_string_equal(page.files[0].id, "01B-1");
-    assert_string_equal(page.files[0].name, "part-0.parquet");
-    assert_int_equal(page.files[0].length, 2380211);
-    assert_string_equal(page.files[1].name, "d\xc3\xa9/p 1");
-    assert_string_equal(buf_text(&page.next), "start=part-0.parquet&limit=2");
-    page_release(&page);
-}
-
-static void all_three_shapes_are_read(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *body, *file_id;
-        size_t count;
-        const char *id, *name;
-    } row[] = {
-        { "{\"data\":[{\"dataSetFileId\":\"01B-1\",\"isValid\":false,\"created\":\"x\"}]}",
-          NULL, 1, "01B-1", NULL },
-        { "{\"data\":[{\"dataSetFileId\":\"01B-1-2\"}]}", "01B-1", 1, "01B-1-2", NULL },
-        { "{\"data\":[{\"dataSetFileId\":\"01B-1\",\"name\":\"dir\"}]}", NULL, 1, "01B-1",
-          NULL },
-        { "[{\"name\":\"a\",\"length\":9}]", "01B-1", 1, "01B-1", "a" },
-        { "[{\"name\":\"a\",\"length\":9,\"dataSetFileId\":\"x\"}]", "01B-1", 1, "01B-1", "a" },
-        { "[]", "01B-1", 0, NULL, NULL },
-        { "{\"data\":[],\"_links\":[]}", NULL, 0, NULL, NULL },
-    };
-    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
-        struct page page = parse(row[i].body, strlen(row[i].body), row[i].file_id);
-        assert_int_equal(page.err, OK);
-        assert_int_equal(page.count, row[i].count);
-        if (page.count)
-            assert_string_equal(page.files[0].id, row[i].id);
-        assert_true(!page.count || !row[i].name == !page.files[0].name);
-        page_release(&page);
-    }
-}
-
-static void pages_with_unusable_rows_are_refused(void **state)
-{
-    (void)state;
-    static const char *const bad[] = {
-        "",
-        "{}",
-        "null",
-        "{\"data\":null}",
-        "{\"data\":[null]}",
-        "{\"data\":[{}]}",
-        "{\"data\":[{\"name\":\"a\"}]}",
-        "{\"data\":[{\"name\":\"a\",\"length\":-1}]}",
-        "{\"data\":[{\"name\":\"a\",\"length\":1.0}]}",
-        "{\"data\":[{\"name\":\"a\",\"length\":\"\"}]}",
-        "{\"data\":[{\"name\":\"a\",\"length\":\"0x1\"}]}",
-        "{\"data\":[{\"name\":\"a\",\"length\":9223372036854775808}]}",
-        "{\"data\":[{\"name\":\"\",\"length\":1}]}",
-        "{\"data\":[{\"name\":\"a\\u0000b\",\"length\":1}]}",
-        "{\"data\":[{\"name\":7,\"length\":1}]}",
-        "{\"data\":[{\"dataSetFileId\":\"../x\"}]}",
-        "{\"data\":[{\"dataSetFileId\":\"..\"}]}",
-        "{\"data\":[{\"name\":\"a\",\"length\":1},{}]}",
-        "{\"data\":[{\"name\":\"a\",\"length\":1}]",
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct page page = parse(bad[i], strlen(bad[i]), "01B-1");
-        assert_int_equal(page.err, ERR_BAD_RESPONSE);
-        assert_null(page.files);
-        page_release(&page);
-    }
-}
-
-static void names_are_limited(void **state)
-{
-    (void)state;
-    char name[ACCESS_NAME_MAX + 2];
-    memset(name, 'n', sizeof name);
-    for (int excess = 0; excess < 2; excess++) {
-        name[ACCESS_NAME_MAX + excess] = 0;
-        AUTO_TEXT char *body = mem_print("[{\"name\":\"%s\",\"length\":1}]", name);
-        struct page page = parse(body, strlen(body), "01B-1");
-        assert_int_equal(page.err, excess ? ERR_BAD_RESPONSE : OK);
-        page_release(&page);
-        name[ACCESS_NAME_MAX + excess] = 'n';
-    }
-}
-
-static void parse_damaged(const char *body, size_t len)
-{
-    for (int level = 0; level < 2; level++) {
-        struct page page = parse(body, len, level ? "01B-1" : NULL);
-        for (size_t i = 0; i < page.count; i++) {
-            assert_true(catalog_id_valid(page.files[i].id));
-            assert_true(page.files[i].length >= 0);
-            assert_true(!page.files[i].name || strlen(page.files[i].name) <= ACCESS_NAME_MAX);
-        }
-        page_release(&page);
-    }
-}
-
-static void damaged_pages_are_survived(void **state)
-{
-    (void)state;
-    damage_each(listing, 4000, parse_damaged);
-    damage_each("{\"data\":[{\"dataSetFileId\":\"01B-1\"},{\"dataSetFileId\":\"01B-2\"}]}",
-                2000, parse_damaged);
-}
-
-/* ---- paging */
 
 struct listed {
     struct access_list list;
@@ -239,12 +94,12 @@ static void links_are_followed_by_their_parameters_only(void **state)
     (void)state;
     struct rig rig;
     start(&rig);
-    script_page(&rig, "files/F?limit=100 ", 1, 0, 2,
+    script_page(&rig, "files/F?limit=100 ", 2, 0, 2,
                 "https://169.254.169.254/latest?limit=2&start=f%201&start=x&page=7");
     script_page(&rig, "files/F?limit=2&start=f%201 ", 1, 2, 2, "/only/path?start=4");
     script_page(&rig, "files/F?limit=2&start=4 ", 1, 4, 1, "?limit=500&start=5");
     script_page(&rig, "files/F?limit=2&start=5 ", 1, 5, 1, NULL);
-    expect(&rig, OK, 6, 4);
+    expect(&rig, OK, 6, 5);
 }
 
 static void full_pages_without_link_are_followed_by_offset(void **state)
@@ -252,37 +107,37 @@ static void full_pages_without_link_are_followed_by_offset(void **state)
     (void)state;
     struct rig rig;
     start(&rig);
-    script_page(&rig, "?limit=100 ", 1, 0, 100, NULL);
+    script_page(&rig, "?limit=100 ", 2, 0, 100, NULL);
     script_page(&rig, "start=100 ", 1, 100, 100, NULL);
     script_page(&rig, "start=200 ", 1, 200, 3, NULL);
-    expect(&rig, OK, 203, 3);
+    expect(&rig, OK, 203, 4);
 
     /* An empty page may mean that the server wants names; a refusal settles it. */
     start(&rig);
-    script_page(&rig, "?limit=100 ", 1, 0, 100, NULL);
+    script_page(&rig, "?limit=100 ", 2, 0, 100, NULL);
     script_page(&rig, "start=100 ", 1, 0, 0, NULL);
     rig_answer(&rig, "start=f99 ", 1, "400 Bad", "", "");
-    expect(&rig, OK, 100, 3);
+    expect(&rig, OK, 100, 4);
 
     /* A server that takes no cursor at all: the first page comes again and again. */
     start(&rig);
     script_page(&rig, "/files/F", ALWAYS, 0, 100, NULL);
-    expect(&rig, OK, 100, 3);
+    expect(&rig, OK, 100, 4);
 
     /* Rows that came twice do not count for the offset, or others would be skipped. */
     start(&rig);
-    script_page(&rig, "?limit=100 ", 1, 0, 100, NULL);
+    script_page(&rig, "?limit=100 ", 2, 0, 100, NULL);
     script_page(&rig, "start=100 ", 1, 50, 100, NULL);
     script_page(&rig, "start=150 ", 1, 150, 3, NULL);
-    expect(&rig, OK, 153, 3);
+    expect(&rig, OK, 153, 4);
 
     /* More rows than asked for; a link that does not say where it leads. */
     start(&rig);
-    script_page(&rig, "?limit=100 ", 1, 0, 101, NULL);
+    script_page(&rig, "?limit=100 ", 2, 0, 101, NULL);
     script_page(&rig, "start=101 ", 1, 101, 1, "?page=3");
     script_page(&rig, "start=102 ", 1, 102, 1, "?start=a b");
     script_page(&rig, "start=103 ", 1, 103, 1, NULL);
-    expect(&rig, OK, 104, 4);
+    expect(&rig, OK, 104, 5);
 }
 
 static void full_pages_without_link_are_followed_by_name(void **state)
@@ -290,12 +145,12 @@ static void full_pages_without_link_are_followed_by_name(void **state)
     (void)state;
     struct rig rig;
     start(&rig);
-    script_page(&rig, "?limit=100 ", 1, 0, 100, NULL);
+    script_page(&rig, "?limit=100 ", 2, 0, 100, NULL);
     script_page(&rig, "start=100 ", 1, 0, 0, NULL);
     script_page(&rig, "start=f99 ", 1, 99, 100, NULL); /* from that name on, or behind it */
     script_page(&rig, "start=f198 ", 1, 199, 100, NULL);
     script_page(&rig, "start=f298 ", 1, 298, 2, NULL);
-    expect(&rig, OK, 300, 5);
+    expect(&rig, OK, 300, 6);
 
     /* A failing server is no end, nor is a refusal of anything but the first name. */
     start(&rig);
@@ -322,9 +177,9 @@ static void moving_rows_are_caught_by_another_walk(void **state)
     struct rig rig;
     start(&rig);
     rig_answer(&rig, "?limit=100 ", 1, "200 OK", "", stirred);
-    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    script_page(&rig, "?limit=100 ", 2, 0, 2, "?start=2");
     script_page(&rig, "start=2 ", ALWAYS, 2, 4, NULL);
-    expect(&rig, OK, 6, 4);
+    expect(&rig, OK, 6, 5);
 
     /* Ever new rows in ever new places. */
     start(&rig);
@@ -342,30 +197,61 @@ static void moving_rows_are_caught_by_another_walk(void **state)
     expect(&rig, OK, 2, 2);
 }
 
-static void empty_pages_in_the_middle_lose_nothing(void **state)
+/* Compaction between two pages: the first is void when the last one comes. */
+static void files_renamed_between_pages_are_noticed(void **state)
 {
     (void)state;
     struct rig rig;
     start(&rig);
     script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    script_page(&rig, "start=2 ", 1, 12, 1, NULL);
+    script_page(&rig, "?limit=100 ", 1, 10, 2, "?start=2");
+    expect(&rig, ERR_SOURCE_CHANGED, 0, 3);
+
+    /* All of them merged into one: the second page is empty. */
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    script_page(&rig, "start=2 ", 1, 0, 0, NULL);
+    script_page(&rig, "?limit=100 ", 1, 77, 1, NULL);
+    expect(&rig, ERR_SOURCE_CHANGED, 0, 3);
+
+    /* Rows may stand elsewhere; a page that says nothing proves nothing. */
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    script_page(&rig, "start=2 ", 1, 2, 2, NULL);
+    script_page(&rig, "?limit=100 ", 1, 2, 2, NULL);
+    expect(&rig, OK, 4, 3);
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    script_page(&rig, "start=2 ", 1, 2, 2, NULL);
+    rig_answer(&rig, "?limit=100 ", 1, "200 OK", "", "{\"data\":7}");
+    expect(&rig, ERR_BAD_RESPONSE, 0, 3);
+}
+
+static void empty_pages_in_the_middle_lose_nothing(void **state)
+{
+    (void)state;
+    struct rig rig;
+    start(&rig);
+    script_page(&rig, "?limit=100 ", 2, 0, 2, "?start=2");
     script_page(&rig, "start=2 ", 1, 0, 0, "?start=4");
     script_page(&rig, "start=4 ", 1, 0, 2, "?start=6");
     script_page(&rig, "start=6 ", 1, 6, 2, NULL);
-    expect(&rig, OK, 4, 4);
+    expect(&rig, OK, 4, 5);
 
     /* A server that always knows a next page is believed for a while only. */
     start(&rig);
-    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    script_page(&rig, "?limit=100 ", 2, 0, 2, "?start=2");
     for (int i = 2; i < 8; i++) {
         AUTO_TEXT char *link = mem_print("?start=%d", i + 1);
         script_page(&rig, "start=", 1, 0, 0, link);
     }
-    expect(&rig, OK, 2, 5);
+    expect(&rig, OK, 2, 6);
 
     start(&rig);
-    script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+    script_page(&rig, "?limit=100 ", 2, 0, 2, "?start=2");
     script_page(&rig, "start=2 ", ALWAYS, 0, 0, "?start=2");
-    expect(&rig, OK, 2, 2);
+    expect(&rig, OK, 2, 3);
 }
 
 static void loops_are_refused(void **state)
@@ -408,9 +294,9 @@ static void markers_are_left_out_but_counted(void **state)
     for (int i = 1; i < 100; i++)
         buf_print(&body, ",{\"name\":\"f%d\",\"length\":1}", i);
     buf_add_text(&body, "]");
-    rig_answer(&rig, "?limit=100 ", 1, "200 OK", "", buf_text(&body));
+    rig_answer(&rig, "?limit=100 ", 2, "200 OK", "", buf_text(&body));
     script_page(&rig, "start=100 ", 1, 100, 1, NULL);
-    expect(&rig, OK, 100, 2);
+    expect(&rig, OK, 100, 3);
 }
 
 static void pages_are_handed_over(void **state)
@@ -419,7 +305,7 @@ static void pages_are_handed_over(void **state)
     struct rig rig;
     for (int take = 0; take < 2; take++) {
         start(&rig);
-        script_page(&rig, "?limit=100 ", 1, 0, 2, "?start=2");
+        script_page(&rig, "?limit=100 ", 2, 0, 2, "?start=2");
         script_page(&rig, "start=2 ", 1, 0, 2, "?start=4");
         script_page(&rig, "start=4 ", 1, 2, 5, NULL);
         struct listed listed = { .list.file_id = "F", .list.page = on_page, .take = take };
@@ -479,16 +365,12 @@ static void failing_pages_fail_the_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(files_are_read),
-        cmocka_unit_test(all_three_shapes_are_read),
-        cmocka_unit_test(pages_with_unusable_rows_are_refused),
-        cmocka_unit_test(names_are_limited),
-        cmocka_unit_test(damaged_pages_are_survived),
         cmocka_unit_test(both_levels_are_asked_for),
         cmocka_unit_test(links_are_followed_by_their_parameters_only),
         cmocka_unit_test(full_pages_without_link_are_followed_by_offset),
         cmocka_unit_test(full_pages_without_link_are_followed_by_name),
         cmocka_unit_test(moving_rows_are_caught_by_another_walk),
+        cmocka_unit_test(files_renamed_between_pages_are_noticed),
         cmocka_unit_test(empty_pages_in_the_middle_lose_nothing),
         cmocka_unit_test(loops_are_refused),
         cmocka_unit_test(markers_are_left_out_but_counted),

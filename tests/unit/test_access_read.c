@@ -97,6 +97,11 @@ static const struct content_case content_case[] = {
     { 0, 9, "200 OK", "", "012345678", ERR_SOURCE_CHANGED, "" },
     { 0, 9, "200 OK", "", "0123456789A", ERR_SOURCE_CHANGED, "" },
     { 0, 9, "200 OK", "", "<html>oops", OK, "<html>oops" },
+    { 0, 9, "200 OK", "Content-Type: text/html\r\n", "0123456789", OK, "0123456789" },
+    { 0, 9, "200 OK", "Content-Type: text/html; charset=utf-8\r\n", "<html>", ERR_BAD_RESPONSE,
+      "" },
+    { 2, 5, "200 OK", "Content-Type: Text/HTML\r\n", "<html>oops", ERR_BAD_RESPONSE, "" },
+    { 0, 9, "200 OK", "Content-Type: text/csv\r\n", "012345678", ERR_SOURCE_CHANGED, "" },
     { 2, 5, "416 R", RANGE("*/1"), "", ERR_SOURCE_CHANGED, "" },
     { 2, 5, "404 N", "", "{\"title\":\"gone\"}", ERR_NOT_FOUND, "" },
     { 2, 5, "410 G", "", "", ERR_NOT_FOUND, "" },
@@ -181,6 +186,10 @@ static void bodies_without_length_are_counted(void **state)
         { "206 P\r\n" RANGE("0-9/10") "Transfer-Encoding: chunked\r\n\r\n2\r\n01\r\n0\r\n\r\n",
           ERR_CUT, "01" },
         { "200 OK\r\nContent-Length: 10\r\n\r\n0123", ERR_CUT, "0123" },
+        { "200 OK\r\nContent-Type: text/html\r\n\r\n0123456789", ERR_BAD_RESPONSE, "" },
+        { "206 P\r\n" RANGE("0-9/10") "Transfer-Encoding: chunked\r\n\r\nA\r\n0123456789\r\n"
+                                      "0\r\n\r\n",
+          OK, "0123456789" },
     };
     struct rig rig;
     start(&rig);
