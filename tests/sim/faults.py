@@ -94,7 +94,7 @@ TABLE = {
     "retry_after_date": Row(PLATFORM, 1, {"seconds": 1}, "429, Retry-After as an HTTP date"),
     "retry_after_odd": Row(PLATFORM, 1, {"values": "0|-5|86400|soon"},
                            "429, Retry-After with these values in turn"),
-    "growing_penalty": Row(PLATFORM, ALWAYS, {"every": 50, "seconds": 1},
+    "growing_penalty": Row(PLATFORM, ALWAYS, {"every": 50, "seconds": 1, "grace_ms": 500},
                            "429 every so many calls; calling before it is over doubles it"),
     "crowd_500": Row(PLATFORM, ALWAYS, {"running": 8}, "500 while more than so many calls run"),
     "storm_503": Row(PLATFORM, ALWAYS, {"ms": 1000}, "503 for everybody, for a while"),

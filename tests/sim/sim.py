@@ -48,11 +48,6 @@ def application(state):
     return app
 
 
-async def tell_date(_request, response):
-    """The server's time is that of its world."""
-    response.headers["Date"] = clock.date()
-
-
 async def serve(state, port):
     """Serves until SIGTERM or SIGINT."""
     stop = asyncio.Event()

@@ -87,19 +87,20 @@ async def retry_after_odd(fault, _request, _state):
 
 async def growing_penalty(fault, request, _state):
     """Every so many calls of an endpoint a penalty begins; who calls before it is over doubles
-    it."""
+    it, unless the call was on its way when it began."""
     memory = fault.memory.setdefault(request["endpoint"], {"left": fault.args["every"],
-                                                           "until": 0, "seconds": 0})
+                                                           "began": 0, "until": 0, "seconds": 0})
     now = time.monotonic()
+    if now < memory["until"] and now < memory["began"] + fault.args["grace_ms"] / 1000:
+        raise too_many(memory["seconds"])
     if now < memory["until"]:
         memory["seconds"] *= 2
-        fault.memory["ignored"] = fault.memory.get("ignored", 0) + 1
     elif memory["left"] > 0:
         memory["left"] -= 1
         return
     else:
         memory["left"], memory["seconds"] = fault.args["every"], fault.args["seconds"]
-    memory["until"] = now + memory["seconds"]
+    memory["began"], memory["until"] = now, now + memory["seconds"]
     raise too_many(memory["seconds"])
 
 
