@@ -10,8 +10,8 @@
  * The upload id is in Redis before the first part is sent, each part right after S3 has it: that
  * is all a successor needs. Whenever it is in doubt whether an object was made, VERIFY asks HEAD
  * and compares size, source fingerprint and CRC-32C. What is not as its name says never becomes an
- * object: the ends of the file are judged before the PUT or the Complete. An upload that is of no more use goes by
- * FORGET (Redis, and the proof that it is ours) ─▶ ABORT, and then the file ends.
+ * object: the ends of the file are judged before the PUT or the Complete. An upload that is of no
+ * more use goes by FORGET (Redis, and the proof that it is ours) ─▶ ABORT, and then the file ends.
  */
 #include "daemon/file_steps.h"
 

@@ -3,13 +3,13 @@
  * What the source says now about a file that it did not deliver as listed.
  *
  *   LIST its dataset file ─ there, as it was ─▶ back to the queue at once
- *    │└ of another length ─▶ RELIST
- *    └ not there ─▶ LOOK at the batch ─ readable ─▶ RELIST ─▶ (ABORT its upload) ─▶ left to the listing
+ *    ├ of another length ─▶ RELIST
+ *    └ not there ─▶ LOOK at the batch ─ readable ─▶ RELIST ─▶ (ABORT its upload)
  *                    ├ withdrawn, unknown ─▶ given up
  *                    └ open again ─▶ back to the queue at once
  *
- * RELIST: compaction has renamed or replaced files of the batch. What its listing said is void,
- * and the batch is listed anew.
+ * RELIST: compaction has renamed or replaced files of the batch. What its listing said is void:
+ * the file leaves the queue, and the batch is listed anew.
  */
 #include "daemon/relook.h"
 

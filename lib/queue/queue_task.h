@@ -75,7 +75,8 @@ struct queue_op {
     bool *held;              /* beat: per task in order; false = fenced or cancelled */
     struct queue_field *row; /* rows: id → row text; tick (poisoned), scan: ids alone */
     size_t rows;
-    /* submit: new|dup|have|revived; relist: relisted|dropped|worn; peek: the element; accept: the answer, "rejected: why" or
+    /* relist: relisted|dropped|worn */
+    /* submit: new|dup|have|revived; peek: the element; accept: the answer, "rejected: why" or
      * "gone" (another daemon was first); stat: its lines; field: its value; scan: the cursor */
     struct buf text;
     /* private */

@@ -22,6 +22,7 @@ ACCESS_KEY, SECRET_KEY, REGION, BUCKET = "AKFAULTS", "secret/of+the=lab", "us-ea
 PART_MIN = 5 << 20
 PAGE = 2  # of every listing
 NEVER = "Thu, 01 Jan 2026 00:00:00 GMT"
+RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 SIGNATURE = re.compile(r"AWS4-HMAC-SHA256 Credential=([^,]+), ?SignedHeaders=([^,]+), ?"
                        r"Signature=([0-9a-f]{64})")
 
@@ -284,7 +285,17 @@ class Store:
     def get(self, key, query, headers, body):
         """GetObject"""
         answer = self.head(key, query, headers, body)
-        answer.body = self.objects[key].body
+        whole = self.objects[key].body
+        asked = RANGE.fullmatch(headers.get("Range", ""))
+        if not asked:
+            answer.body = whole
+            return answer
+        first, last = int(asked[1]), min(int(asked[2] or len(whole)), len(whole) - 1)
+        if first > last:
+            raise Refused(416, "InvalidRange")
+        answer.set_status(206)
+        answer.headers["Content-Range"] = f"bytes {first}-{last}/{len(whole)}"
+        answer.body = whole[first:last + 1]
         return answer
 
 

@@ -200,6 +200,21 @@ def test_files_change_while_they_are_copied(change, kill, world, sim, sluiced, r
     judge(allow_strays=True, allow_uploads=2)
 
 
+def test_upload_of_a_renamed_file_goes(world, sim, sluiced, redis, bucket, judge):
+    """A file of many parts is renamed in the middle: its upload is aborted, not left to time."""
+    batch = world.dataset().batch([("big.parquet", 24 * MIB)])
+    sim.start()
+    sim.arm(f"slow:bytes_per_second={8 * MIB}")
+    daemon = sluiced(transfer={"lanes": 1})
+    daemon.start()
+    _, upload = upload_of(redis, bucket)
+    sim.rename_files(batch)
+    all_well(daemon, redis, judge, 1, timeout_s=PATIENCE_S, allow_uploads=0)
+    assert manifests(bucket) == {batch.id: listed(sim, batch)}
+    assert daemon.metric("sluice_stray_objects_total") == 0
+    assert upload not in str(bucket.client.list_multipart_uploads(Bucket=bucket.name))
+
+
 def test_names_change_between_the_pages_of_a_listing(world, sim, aep_line, redis, bucket, judge):
     """The first page is void when the last one arrives, and its files are copied already."""
     data = world.dataset()

@@ -252,7 +252,7 @@ def test_retry_after_in_other_forms(scene):
 
 
 def test_growing_penalty(scene):
-    scene.sim.arm("growing_penalty:every=1,seconds=0.3")
+    scene.sim.arm("growing_penalty:every=1,seconds=0.3,grace_ms=0")
     answers = [scene.client.get(BATCHES) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 429, 429, 429]
     assert [answer.headers["Retry-After"] for answer in answers[1:]] == ["0.3", "0.6", "1.2"]

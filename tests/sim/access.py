@@ -185,7 +185,10 @@ class Sending:
         cut, reset = self.hit("truncated_body"), self.hit("reset_mid_body")
         length = self.last - self.first + 1
         upto = self.last - (length + 1) // 2 if cut or reset else self.last
-        await response.prepare(self.request)
+        try:
+            await response.prepare(self.request)
+        except ConnectionResetError:  # the client is gone
+            return response
         self.state.counters.reads[self.name] += 1
         complete = await self.send(response, upto)
         if cut or reset or not complete:
@@ -231,7 +234,7 @@ class Sending:
         rate = (slow.args if slow else self.state.settings)["bytes_per_second"]
         half = (upto + 1 - self.first) // 2
         step = max(1, min(SLOW_STEP, rate // 20)) if rate else STEP
-        step = max(1, min(step, half)) if stall else step
+        step = max(1, min(step, half)) if pause else step
         self.request.transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         began, sent = time.monotonic(), 0

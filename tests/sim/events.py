@@ -27,14 +27,14 @@ def compaction(world, request, args):
 def reverted(world, request, args):
     """The batch is taken back, and deleted some time later."""
     batch = batch_of(world, request)
-    if batch and batch.readable():
+    if batch and batch.free():
         world.revert(batch, args["deleted_ms"])
 
 
 def row_expiry(world, request, _args):
     """Some of the batch's files vanish with their rows."""
     batch = batch_of(world, request)
-    if batch and batch.readable():
+    if batch and batch.free():
         batch.expire()
 
 

@@ -58,7 +58,8 @@ TABLE = {
                          "tokens die after `seconds`; expires_in claims `says` (0 = truth)"),
     # Listings.
     "short_pages": Row(LISTINGS, ALWAYS, {"rows": 7}, "short pages before the end"),
-    "duplicate_rows": Row(LISTINGS, ALWAYS, {}, "the last row of a page opens the next"),
+    "duplicate_rows": Row(LISTINGS, ALWAYS, {"rows": 5},
+                          "the last row of a page opens the next, up to `rows` times in a walk"),
     "unstable_order": Row(LISTINGS, ALWAYS, {}, "rows that tie in the sort order move"),
     "list_empty_then_full": Row(("batch_files",), ALWAYS, {"calls": 1},
                                 "the first `calls` listings of each object are empty"),
@@ -99,7 +100,7 @@ TABLE = {
     "retry_after_date": Row(PLATFORM, 1, {"seconds": 1}, "429, Retry-After as an HTTP date"),
     "retry_after_odd": Row(PLATFORM, 1, {"values": "0|-5|86400|soon"},
                            "429, Retry-After with these values in turn"),
-    "growing_penalty": Row(PLATFORM, ALWAYS, {"every": 50, "seconds": 1},
+    "growing_penalty": Row(PLATFORM, ALWAYS, {"every": 50, "seconds": 1, "grace_ms": 500},
                            "429 every so many calls; calling before it is over doubles it"),
     "crowd_500": Row(PLATFORM, ALWAYS, {"running": 8}, "500 while more than so many calls run"),
     "storm_503": Row(PLATFORM, ALWAYS, {"ms": 1000}, "503 for everybody, for a while"),

@@ -135,6 +135,11 @@ class Batch:
         """May its files be read now?"""
         return self.current()[0] in READABLE
 
+    def free(self):
+        """Readable, and nothing is decided about its end."""
+        return self.readable() and not self.sub_of and not self.successor and not any(
+            self.born + after > now_ms() for after, _ in self.life)
+
     def set_status(self, status):
         """A change by command; ends the scripted life."""
         self.status, self.life, self.held_until = status, [], 0

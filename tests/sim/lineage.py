@@ -106,5 +106,5 @@ class Lineage:
     def eldest(self, dataset_id, count):
         """The oldest readable batches with rows of a dataset: what platforms like to merge."""
         found = (batch for batch in sorted(self.of_dataset(dataset_id), key=lambda b: b.created)
-                 if batch.readable() and not batch.sub_of and batch.held())
+                 if batch.free() and batch.held())
         return list(itertools.islice(found, count))

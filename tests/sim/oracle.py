@@ -267,7 +267,8 @@ class Oracle:
         older = {batch.id for batch in self.world.ancestors([item.batch])}
         for member in ("consolidates", "replaces"):
             for other in item.head.get(member, ()):
-                look("lineage", other in older, f"{item.key}: {other} in {member} is no predecessor")
+                look("lineage", other in older,
+                     f"{item.key}: {other} in {member} is no predecessor")
         merges = item.head.get("consolidates", ())
         look("lineage", not (merges and item.entries), f"{item.key}: consolidates, with entries")
         for other in merges if name in counted else ():

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Windows over listings, with the faults that spoil them without losing a row."""
 import itertools
+import re
+
+START = re.compile(r"[?&](start|offset)=[^&]*")
 
 
 def window(state, request, rows, start, limit):
@@ -17,7 +20,8 @@ def window(state, request, rows, start, limit):
     walking = start or request["endpoint"] == "batches"
     if walking and start < len(rows) and hit("empty_page"):
         return [], None
-    begin = max(start - pushed(hit("duplicate_rows"), request.path, start), 0)
+    walk = START.sub("", request["target"])
+    begin = max(start - pushed(hit("duplicate_rows"), walk, start), 0)
     following = start + limit if begin + limit < len(rows) else None
     return rows[begin:begin + limit], following
 
@@ -36,13 +40,13 @@ def count_calls(fault, path):
     return fault.memory[path]
 
 
-def pushed(fault, path, start):
+def pushed(fault, walk, start):
     """How far rows that came in at the head pushed the others during this walk: whoever pages
-    by offset meets the last row of a page again on the next."""
+    by offset meets the last row of a page again on the next. At some time no more come."""
     if not fault:
         return 0
-    fault.memory[path] = 0 if start == 0 else fault.memory.get(path, 0) + 1
-    return fault.memory[path]
+    fault.memory[walk] = 0 if start == 0 else fault.memory.get(walk, 0) + 1
+    return min(fault.memory[walk], fault.args["rows"])
 
 
 def stir_ties(fault, rows, key):

@@ -16,7 +16,7 @@ from ims import ims_error
 
 CLOSE_S = 0.02  # after the handler: when its answer has left
 DRIP_S = 0.2
-OPTIONAL = ("externalId", "replay", "availableDates", "errors", "started", "completed",
+OPTIONAL = ("externalId", "availableDates", "errors", "started", "completed",
             "sandboxId", "createdUser", "updatedUser", "dataSetViewId", "version", "isValid",
             "_page")
 NUMBERS = ("created", "updated", "started", "completed", "length", "outputFileCount",
@@ -88,19 +88,20 @@ async def retry_after_odd(fault, _request, _state):
 
 async def growing_penalty(fault, request, _state):
     """Every so many calls of an endpoint a penalty begins; who calls before it is over doubles
-    it."""
+    it, unless the call was on its way when it began."""
     memory = fault.memory.setdefault(request["endpoint"], {"left": fault.args["every"],
-                                                           "until": 0, "seconds": 0})
+                                                           "began": 0, "until": 0, "seconds": 0})
     now = time.monotonic()
+    if now < memory["until"] and now < memory["began"] + fault.args["grace_ms"] / 1000:
+        raise too_many(memory["seconds"])
     if now < memory["until"]:
         memory["seconds"] *= 2
-        fault.memory["ignored"] = fault.memory.get("ignored", 0) + 1
     elif memory["left"] > 0:
         memory["left"] -= 1
         return
     else:
         memory["left"], memory["seconds"] = fault.args["every"], fault.args["seconds"]
-    memory["until"] = now + memory["seconds"]
+    memory["began"], memory["until"] = now, now + memory["seconds"]
     raise too_many(memory["seconds"])
 
 
@@ -226,16 +227,21 @@ def extra_fields(body):
     return each(body, lambda item: item | extra if is_record(item) else item)
 
 
+def may_be_absent(name, value):
+    """Optional, or a replay that says nothing."""
+    return name in OPTIONAL or name == "replay" and not value
+
+
 def null_fields(body):
     """null where a member that may be absent would be absent."""
-    return each(body, lambda item: {name: None if name in OPTIONAL else value
+    return each(body, lambda item: {name: None if may_be_absent(name, value) else value
                                     for name, value in item.items()})
 
 
 def missing_fields(body):
     """All that may be absent is absent."""
     return each(body, lambda item: {name: value for name, value in item.items()
-                                    if name not in OPTIONAL})
+                                    if not may_be_absent(name, value)})
 
 
 def numbers_as_text(body):
