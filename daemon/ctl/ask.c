@@ -99,8 +99,9 @@ static bool may_pass(const struct fault *fault)
 {
     enum action action = err_action(fault->code);
     return (action == ACT_WAIT || action == ACT_RETRY) && fault->code != ERR_DENIED &&
-           fault->code != ERR_NOT_FOUND && fault->code != ERR_TOO_BIG &&
-           fault->code != ERR_SECRET && fault->retry_after_ms <= WAIT_MAX_MS;
+           fault->code != ERR_CREDENTIAL && fault->code != ERR_NOT_FOUND &&
+           fault->code != ERR_TOO_BIG && fault->code != ERR_SECRET &&
+           fault->retry_after_ms <= WAIT_MAX_MS;
 }
 
 static void prepare(struct ask_call *call, enum aep_service service, const char *accept,
@@ -178,6 +179,7 @@ int ask_exit(const struct fault *fault)
     case ERR_GONE:
         return EX_NOINPUT;
     case ERR_DENIED:
+    case ERR_CREDENTIAL:
     case ERR_AUTH:
     case ERR_CREDENTIAL:
     case ERR_REDIS_DENIED:
@@ -196,9 +198,11 @@ int ask_refuse(const struct ask *ask, const char *about)
 {
     const struct fault *fault = &ask->fault;
     int code = ask_exit(fault);
-    const char *advice = code == EX_UNAVAILABLE ? "; sluicectl doctor looks for the reason"
-                         : code == EX_NOPERM    ? "; sluicectl doctor says what is granted"
-                                                : "";
+    bool advised = strstr(fault->text, "; ") != NULL; /* by who knew the answer */
+    const char *advice = advised                  ? ""
+                         : code == EX_UNAVAILABLE ? "; sluicectl doctor looks for the reason"
+                         : code == EX_NOPERM      ? "; sluicectl doctor says what is granted"
+                                                  : "";
     return ctl_refuse(ask->ctl, code, "%s: %s%s", about,
                       fault->text[0] ? fault->text : err_text(fault->code), advice);
 }

@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/aep/grant.h"
+#include "lib/aep/token_file.h"
+
 #define TEXT_MAX_BYTES 700
 #define STORE_CALLS    2
 
@@ -75,27 +78,80 @@ void doctor_say_fault(struct doctor *doctor, const char *what, const char *hint,
 
 /* ---- what needs no network */
 
+/* What a secret file is good for, for people; NULL with a fault. None quotes what it holds. */
+static char *look_at_file(const char *file, struct fault *fault)
+{
+    AUTO(secret_release) struct secret content = { 0 };
+    return secret_read_file(file, &content, fault) ? NULL : mem_copy_text("");
+}
+
+static char *look_at_client_secret(const char *file, struct fault *fault)
+{
+    AUTO(secret_release) struct secret content = { 0 };
+    struct secret line[CREDENTIAL_SECRETS] = { 0 };
+    if (secret_read_file(file, &content, fault))
+        return NULL;
+    size_t lines = secret_lines(&content, line, CREDENTIAL_SECRETS);
+    for (size_t i = 0; i < CREDENTIAL_SECRETS; i++)
+        secret_release(&line[i]);
+    if (lines == 0 || lines > CREDENTIAL_SECRETS) {
+        fault_set(fault, ERR_SECRET,
+                  "%s has %zu lines: one client secret in each of one or two", file, lines);
+        return NULL;
+    }
+    return mem_copy_text(lines == 1 ? ": one client secret"
+                                    : ": two client secrets, as during a rotation");
+}
+
+static char *look_at_credential(const char *file, struct fault *fault)
+{
+    AUTO(credential_release) struct credential found = { 0 };
+    if (grant_read_credential(file, &found, fault))
+        return NULL;
+    return mem_print(": %s with %zu client secret%s%s", found.shape, found.secrets,
+                     found.secrets == 1 ? "" : "s",
+                     found.private_key.text ? " and a private key" : "");
+}
+
+static char *look_at_token(const char *file, struct fault *fault)
+{
+    AUTO(secret_release) struct secret token = { 0 };
+    AUTO_TEXT char *path = mem_copy_text(file);
+    struct token_file place = { .path = path };
+    int64_t life_ms;
+    if (token_file_read(&place, clock_wall(), &token, &life_ms, fault))
+        return NULL;
+    return mem_print(": a token for %" PRId64 " min", life_ms / 60000);
+}
+
+/* `used`: whether the chosen way to a token reads it. */
 static void check_secrets(struct doctor *doctor)
 {
     const struct settings *settings = &doctor->ctl->settings;
+    const bool token = settings->aep.auth == AUTH_TOKEN, jwt = settings->aep.auth == AUTH_JWT;
     const struct {
         const char *what, *file;
+        char *(*look)(const char *file, struct fault *fault);
+        bool used;
     } secret[] = {
-        { "aep.client_secret_file", settings->aep.client_secret_file },
-        { "s3.credentials_file", settings->s3.credentials_file },
-        { "redis.password_file", settings->redis.password_file },
+        { "aep.client_secret_file", settings->aep.client_secret_file, look_at_client_secret,
+          !token },
+        { "aep.credential_file", settings->aep.credential_file, look_at_credential, true },
+        { "aep.token_file", settings->aep.token_file, look_at_token, token },
+        { "aep.private_key_file", settings->aep.private_key_file, look_at_file, jwt },
+        { "s3.credentials_file", settings->s3.credentials_file, look_at_file, true },
+        { "redis.password_file", settings->redis.password_file, look_at_file, true },
     };
     for (size_t i = 0; i < sizeof secret / sizeof *secret; i++) {
-        struct secret content = { 0 };
         struct fault fault = { 0 };
-        if (!secret[i].file)
+        if (!secret[i].file || !secret[i].used)
             continue;
-        if (secret_read_file(secret[i].file, &content, &fault))
-            doctor_say(doctor, DOCTOR_FAIL, secret[i].what, NULL, "%s", fault.text);
-        else
+        AUTO_TEXT char *good = secret[i].look(secret[i].file, &fault);
+        if (good)
             doctor_say(doctor, DOCTOR_OK, secret[i].what, NULL,
-                       "%s is readable, and by no others", secret[i].file);
-        secret_release(&content);
+                       "%s is readable, and by no others%s", secret[i].file, good);
+        else
+            doctor_say(doctor, DOCTOR_FAIL, secret[i].what, NULL, "%s", fault.text);
     }
 }
 

@@ -375,7 +375,8 @@ static void on_page(struct walk *walk)
 bool verify_may_pass(const struct fault *fault)
 {
     enum action action = err_action(fault->code);
-    return (action == ACT_WAIT || action == ACT_RETRY) && fault->code != ERR_DENIED;
+    return (action == ACT_WAIT || action == ACT_RETRY) && fault->code != ERR_DENIED &&
+           fault->code != ERR_CREDENTIAL;
 }
 
 void verify_again(struct verify *verify, struct timer *timer, int tries,

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from client import Client
 from conftest import PREFIX, aws_keys
 from ground import File
 from world import Sluiced, merged, write_secret, yaml_text
@@ -35,7 +36,9 @@ class Ctl:
                    "credentials_file": str(place / "credentials")},
             "datasets": [{"id": dataset.id, "as": name} for name, dataset in datasets.items()],
         }
-        self.file.write_text(yaml_text(merged(config, changes)), encoding="utf-8")
+        config = merged(config, changes)
+        config["aep"] = {name: value for name, value in config["aep"].items() if value}
+        self.file.write_text(yaml_text(config), encoding="utf-8")
 
     def run(self, *words):
         """(exit status, standard output, standard error)"""
@@ -400,7 +403,8 @@ def test_no_permission(place, sim, web):
     ctl = Ctl(place, sim, {"web": web}, aep={"org": "FFFFFFFFFFFFFFFFFFFFFFFF@AdobeOrg"})
     for words in (("datasets",), ("dataset", "web"), ("batches", "web"), ("last", "web"),
                   ("preview", "web"), ("schema", "web"), ("files", NOWHERE)):
-        assert "403" in ctl.refused(77, *words)
+        said = ctl.refused(77, *words)
+        assert "403" in said and said.count("; ") == 1, "what to do is said once"
     status, text, _ = ctl.run("doctor")
     assert status == 1 and "[fail] Catalog: " in text and "403" in text
 
@@ -418,6 +422,44 @@ def test_no_token(place, sim, web):
     assert "secret" in ctl.refused(78, "dataset", "web")
     status, text, _ = ctl.run("doctor")
     assert status == 1 and "[fail] aep.client_secret_file" in text
+
+
+def rows_of_doctor(ctl):
+    """check -> (result, finding)"""
+    _, text, _ = ctl.run("doctor", "--json")
+    return {row["check"]: (row["result"], row["finding"]) for row in json.loads(text)["checks"]}
+
+
+def test_doctor_looks_at_each_secret(place, sim, web, world):
+    """What aep.auth reads has a row that says what is in it, and nothing of it."""
+    sim.start()
+    first, second = world.secrets[0], "p8e-the-other-one"
+    ctl = Ctl(place, sim, {"web": web})
+    file = place / "secret"
+    for text, says in ((first, ("ok", "one client secret")),
+                       (f"{first}\n{second}", ("ok", "two client secrets")),
+                       (f"{first}\n{second}\nx", ("fail", "3 lines"))):
+        write_secret(file, text)
+        result, finding = rows_of_doctor(ctl)["aep.client_secret_file"]
+        assert result == says[0] and says[1] in finding and "p8e" not in finding
+    console = write_secret(place / "console", json.dumps({
+        "CLIENT_SECRETS": [first, second], "ORG_ID": world.org, "CLIENT_ID": world.client_id}))
+    without = {"client_secret_file": None}
+    found = rows_of_doctor(Ctl(place, sim, {"web": web}, aep=without | {
+        "credential_file": console}))
+    assert found["aep.credential_file"][0] == "ok" and "aep.client_secret_file" not in found
+    assert "with 2 client secrets" in found["aep.credential_file"][1]
+    token = write_secret(place / "token", "one two")
+    found = rows_of_doctor(Ctl(place, sim, {"web": web}, aep={"token_file": token}))
+    assert found["aep.token_file"][0] == "fail" and "aep.client_secret_file" not in found
+    write_secret(place / "token", Client(sim).token())
+    found = rows_of_doctor(Ctl(place, sim, {"web": web}, aep={"token_file": token}))
+    assert found["aep.token_file"][0] == "ok" and " min" in found["aep.token_file"][1]
+    key = place / "key"
+    found = rows_of_doctor(Ctl(place, sim, {"web": web}, aep={
+        "private_key_file": str(key), "technical_account": "a@techacct.adobe.com"}))
+    assert found["aep.private_key_file"][0] == "fail" and str(key) in found[
+        "aep.private_key_file"][1]
 
 
 def test_passing_trouble(ctl, sim):
