@@ -38,6 +38,7 @@ def batch_calls(files_of_each):
             "content": sum(files_of_each)}
 
 
+@pytest.mark.slow
 def test_quiet_polls(world, sim, sluiced, redis):
     """At most one Catalog call per dataset and poll, sweeps among them: for a dataset of more
     than a page of batches, and for one whose batches are all within the overlap."""
