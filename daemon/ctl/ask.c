@@ -181,7 +181,6 @@ int ask_exit(const struct fault *fault)
     case ERR_DENIED:
     case ERR_CREDENTIAL:
     case ERR_AUTH:
-    case ERR_CREDENTIAL:
     case ERR_REDIS_DENIED:
         return EX_NOPERM;
     case ERR_SECRET:

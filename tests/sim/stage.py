@@ -11,6 +11,7 @@ import pathlib
 import re
 import subprocess
 import time
+import types
 
 import redis as redis_py
 from aiohttp import web
@@ -69,6 +70,7 @@ class Stage:
         self.state = State(World())
         self.transports, self.problems = set(), []
         self.wire = self
+        self.judge = types.SimpleNamespace(closed=False)  # calls of a dead daemon do no harm here
         self.redis = self.redis_process = self.process = self.store = self.schedule = None
         self.endpoints = {}
         self.skew = self.kills = self.calls = 0
