@@ -4,6 +4,7 @@
 # make flow    flow tests against the daemon         CC=clang, CFLAGS=-O0\ -g, …
 # make test    all of that, plain and under the sanitizers
 # make faults-sample, faults, soak, mutants   see tests/faults/README.md
+# make sim-soak   weeks of unpleasant batches, SCHEDULES=200 times; see tests/sim/README.md
 # make demo    a minute of it without an Adobe account
 # make bench   speed and memory beside its peers, as a table; BENCH=--quick for a minute's worth
 # make fuzz-smoke   each parser of foreign bytes for a few seconds (FUZZ_SECONDS)
@@ -120,6 +121,10 @@ faults faults-sample soak mutants: all
 	scripts/deps build test
 	SLUICED=$(abspath $(BUILD)/sluiced) tests/faults/run $@
 
+sim-soak: all
+	scripts/deps build test
+	SLUICED=$(abspath $(BUILD)/sluiced) tests/sim/soak $(or $(SCHEDULES),200)
+
 # A minute without an Adobe account; KEEP=1 leaves the bucket until Enter.
 demo: all
 	scripts/deps build test
@@ -145,5 +150,5 @@ clean:
 	rm -rf build
 
 -include $(ALL_OBJ:.o=.d)
-.PHONY: all objects check flow fuzz-run fuzz-smoke test faults faults-sample soak mutants demo bench lint clean
+.PHONY: all objects check flow fuzz-run fuzz-smoke test faults faults-sample soak mutants sim-soak demo bench lint clean
 .DELETE_ON_ERROR:

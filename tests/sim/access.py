@@ -234,7 +234,7 @@ class Sending:
         rate = (slow.args if slow else self.state.settings)["bytes_per_second"]
         half = (upto + 1 - self.first) // 2
         step = max(1, min(SLOW_STEP, rate // 20)) if rate else STEP
-        step = max(1, min(step, half)) if pause else step
+        step = max(1, min(step, half)) if stall else step
         self.request.transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         began, sent = time.monotonic(), 0

@@ -4,8 +4,9 @@ becomes of batches and with faults of all kinds, the same for the same seed."""
 import random
 
 import ground
+from content import PARQUET_MIN
 from faults import TABLE, faults_from_text
-from ground import ODD_NAMES, World
+from ground import ODD_NAMES, World, part_name
 from lineage import PATHS, life
 
 SEMANTICS = ("incremental", "snapshot-latest", "snapshot-versions")
@@ -152,10 +153,12 @@ class Schedule:
         names = [None] * 4 + chance.sample(ODD_NAMES, 2) * (chance.random() < 0.1)
         rows = []
         for _ in range(chance.choice((1, 1, 1, 1, 2, 3))):
-            picked = dict.fromkeys(chance.choice(names) or f"part-{number}.parquet"
-                                   for number in range(chance.choice((1, 1, 1, 2, 3))))
-            rows.append([(name, chance.choice((1, 70, 900, chance.randint(1, 4096))))
-                         for name in picked])
+            files = {}
+            for number in range(chance.choice((1, 1, 1, 2, 3))):
+                size = chance.choice((1, 70, 900, chance.randint(1, 4096)))
+                name = chance.choice(names) if size >= PARQUET_MIN else None
+                files[name or part_name(f"part-{number}", size)] = size
+            rows.append(list(files.items()))
         return rows
 
     # ---- what becomes of them
