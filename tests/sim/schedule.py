@@ -4,8 +4,9 @@ becomes of batches and with faults of all kinds, the same for the same seed."""
 import random
 
 import ground
+from content import PARQUET_MIN
 from faults import TABLE, faults_from_text
-from ground import ODD_NAMES, World
+from ground import ODD_NAMES, World, part_name
 from lineage import PATHS, life
 
 SEMANTICS = ("incremental", "snapshot-latest", "snapshot-versions")
@@ -23,7 +24,7 @@ SCRIPTS = (
     "many_files:files=130,directories=4,size=40", "many_files:files=3,directories=110,size=20",
     "late_listing:ms=400000,percent=20", "late_listing:ms=20000000,percent=5",
     "late_by_id:ms=900000,percent=20", "updated_bumps:p=0.2,times=40",
-    "status_flap:p=0.05,times=60", "unknown_status:p=0.3,times=40", "files_partial:p=0.2",
+    "status_flap:p=0.05,times=60", "unknown_status:p=0.3,times=40",
     "sub_batch_404", "listing_length:p=0.03,times=30", "late_success:ms=40000000,p=0.05,times=9",
     "compaction:p=0.02,times=20", "compaction:p=0.02,times=20,how=rename",
     "consolidation:p=0.01,times=6", "consolidation:p=0.01,times=6,batches=9,after_ms=7200000",
@@ -152,10 +153,12 @@ class Schedule:
         names = [None] * 4 + chance.sample(ODD_NAMES, 2) * (chance.random() < 0.1)
         rows = []
         for _ in range(chance.choice((1, 1, 1, 1, 2, 3))):
-            picked = dict.fromkeys(chance.choice(names) or f"part-{number}.parquet"
-                                   for number in range(chance.choice((1, 1, 1, 2, 3))))
-            rows.append([(name, chance.choice((1, 70, 900, chance.randint(1, 4096))))
-                         for name in picked])
+            files = {}
+            for number in range(chance.choice((1, 1, 1, 2, 3))):
+                size = chance.choice((1, 70, 900, chance.randint(1, 4096)))
+                name = chance.choice(names) if size >= PARQUET_MIN else None
+                files[name or part_name(f"part-{number}", size)] = size
+            rows.append(list(files.items()))
         return rows
 
     # ---- what becomes of them

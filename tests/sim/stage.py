@@ -18,7 +18,7 @@ from aiohttp import web
 from clock import clock
 from faults import Faults
 from gateway import Counters, State
-from ground import World
+from ground import READABLE, World
 from oracle import RECORD, Oracle
 from resp import CLOCK, SKEWED
 from schedule import BEGIN_MS, GRACE_MS
@@ -34,7 +34,9 @@ SKEW_MS = 2000  # that Redis' clock gains in a step
 SETTLE_S = 60
 LOOK_S = 0.5  # between two judgements at the end
 QUIET_STEPS = 40  # between two good ones
+OPERATE = 30  # steps between two visits of the operator
 KNOWS_TIME, PATIENCE_S = 6, 5
+AHEAD_MS = 6 * 3_600_000  # how far the world's time may be ahead of the daemon's last look
 MANIFEST = re.compile(r"/_sluice/manifests/")
 LONG_AGO = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -72,8 +74,8 @@ class Stage:
         self.redis = self.redis_process = self.process = self.store = self.schedule = None
         self.endpoints = {}
         self.skew = self.kills = self.calls = 0
-        self.awaited = self.patience = 0  # lists, and until when, before time goes on
-        self.struck = {}
+        self.awaited = self.followed = self.patience = 0  # see follow()
+        self.struck, self.orders, self.steps = {}, collections.Counter(), 0
         self.deadly = collections.deque()  # the numbers of calls at which the daemon dies
 
     async def open(self):
@@ -183,15 +185,20 @@ class Stage:
         """Starts the daemon."""
         file = self.directory / "sluice.yaml"
         file.write_text(yaml_text(self.config()), encoding="utf-8")
-        # It takes the real time for that of the world until it has its first answers.
-        self.awaited, self.patience = self.polls() + KNOWS_TIME, time.monotonic() + PATIENCE_S
+        self.awaited = self.state.counters.statuses["batches 200"] + KNOWS_TIME
+        self.followed, self.patience = clock.now_ms() - AHEAD_MS, time.monotonic() + PATIENCE_S
         with open(self.log or self.directory / "log", "a", encoding="utf-8") as log:
             self.process = spawn([Sluiced.binary, "--config", file], stdin=subprocess.DEVNULL,
                                  stdout=log, stderr=log)
 
-    def polls(self):
-        """Lists of batches that were answered."""
-        return self.state.counters.statuses["batches 200"]
+    def follow(self):
+        """The daemon has asked what is new: time may go on for some hours. Else it would pass
+        too fast; and a daemon takes the real time for that of the world until it has its first
+        answers."""
+        polls = self.state.counters.statuses["batches 200"]
+        if polls >= self.awaited:
+            self.awaited, self.followed = polls + 1, clock.now_ms()
+            self.patience = time.monotonic() + PATIENCE_S
 
     def tend(self):
         """A daemon that was killed is started again, and its leases are over. Others do not
@@ -207,6 +214,9 @@ class Stage:
         """Redis' clock goes forward."""
         self.skew += ms
         self.redis.set("skew", self.skew)
+        if self.schedule:
+            self.redis.execute_command("FCALL", "sluice_tick", 1, "sluice:", "stage", 1, 86_400_000,
+                                       5, *self.schedule.modes)
 
     def jump(self):
         """To the time at which the next delayed task is due."""
@@ -216,6 +226,19 @@ class Stage:
         now = seconds * 1000 + micros // 1000 + self.skew
         if names and min(names)[0] > now:
             self.pass_time(min(int(min(names)[0] - now) + 1, LEASE_MS // 8))
+
+    def operate(self):
+        """An operator looks at the dead letters: what AEP has withdrawn is skipped, everything
+        else gets another try."""
+        for task in self.redis.zrange("sluice:dead", 0, -1):
+            kind, _, name = task.partition("/")
+            batch = self.schedule.world.batches.get(name.rpartition("/")[2])
+            if kind != "b" or not batch:
+                continue
+            gone = batch.current()[0] not in READABLE
+            self.orders["skipped" if gone else "retried"] += 1
+            words = ("skip", task, "withdrawn") if gone else ("retry", task)
+            self.redis.execute_command("FCALL", f"sluice_{words[0]}", 1, "sluice:", *words[1:])
 
     # ---- one schedule
 
@@ -249,17 +272,22 @@ class Stage:
         self.state.world = self.schedule.world
         self.state.faults, self.state.counters = Faults(self.schedule.seed), Counters()
         self.state.tokens.clear()
-        self.problems, self.struck = [], {}
+        self.problems, self.struck, self.orders = [], {}, collections.Counter()
+        self.steps = 0
         self.skew = self.kills = self.calls = 0
         self.deadly = collections.deque(sorted(self.schedule.deadly))
         clock.set(BEGIN_MS, 0)
 
     async def one_step(self, ms):
         """All clocks go on, and the daemon has a moment to act."""
-        if self.polls() >= self.awaited or time.monotonic() > self.patience:
+        self.follow()
+        if clock.now_ms() < self.followed + AHEAD_MS or time.monotonic() > self.patience:
             clock.step(ms)
         self.pass_time(SKEW_MS)
         self.tend()
+        self.steps += 1
+        if self.steps % OPERATE == 0:
+            self.operate()
         await asyncio.sleep(PAUSE_S)
 
     async def settle(self):
