@@ -95,7 +95,8 @@ static enum batch_phase first_phase(const struct batch *batch)
         return BATCH_SKIP;
     /* What discovery saw is good for the first try; later the batch may have been withdrawn. It
      * does not tell who was before this batch. */
-    bool fresh = lease->attempts <= 1 && lease->lost == 0 && class == BATCH_LAKE;
+    bool fresh = lease->attempts <= 1 && lease->lost == 0 && class == BATCH_LAKE &&
+                 queue_task_int(lease, "looks", 0) == 0;
     return fresh && status && catalog_state(status) == BATCH_READABLE ? BATCH_CHECK
                                                                       : BATCH_LOOK;
 }

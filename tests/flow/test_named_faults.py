@@ -25,6 +25,7 @@ ALL_NAMES = {
              "status_flap:p=0.2,times=9 unknown_status:times=9 skewed_date:seconds=90",
     "behind": "skewed_date:seconds=-90 listing_length",
     "withdrawal": "reverted:endpoint=content,nth=5 reverted:endpoint=files,nth=4 "
+                  "reverted:endpoint=batch_files,nth=7,times=2 "
                   "row_expiry:nth=9 replacement:nth=30 replacement:nth=60,batches=3,listing=ALL",
     "lineage": "consolidation:nth=20 consolidation:nth=70,after_ms=9000000,batches=4",
     "rewriting": "compaction:endpoint=content,nth=3 compaction:endpoint=content,nth=12,how=rename "
@@ -61,12 +62,12 @@ class Theme:
 
     seed, step_ms, deadly, settings, disarms = 1, HOUR // 2, (), {}, False
 
-    def __init__(self, stage, faults):
+    def __init__(self, stage, faults, order="concurrent"):
         self.report = stage.struck_now
         self.world, self.faults = World(), faults_from_text(faults)
         self.step = self.made = self.at = 0
         self.data = self.world.dataset()
-        self.modes = {self.data.id: ("incremental", "concurrent")}
+        self.modes = {self.data.id: ("incremental", order)}
 
     @property
     def over(self):
@@ -118,6 +119,11 @@ def play(loop, stage, theme):
 @pytest.mark.parametrize("name", list(ALL_NAMES))
 def test_the_bucket_is_right_after(loop, stage, name):
     play(loop, stage, Theme(stage, ALL_NAMES[name]))
+
+
+@pytest.mark.parametrize("name", ["withdrawal", "rewriting", "lineage"])
+def test_what_changes_does_not_block_an_ordered_dataset(loop, stage, name):
+    play(loop, stage, Theme(stage, ALL_NAMES[name], "sequential"))
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ SCRIPTS = (
     "many_files:files=130,directories=4,size=40", "many_files:files=3,directories=110,size=20",
     "late_listing:ms=400000,percent=20", "late_listing:ms=20000000,percent=5",
     "late_by_id:ms=900000,percent=20", "updated_bumps:p=0.2,times=40",
-    "status_flap:p=0.05,times=60", "unknown_status:p=0.3,times=40", "files_partial:p=0.2",
+    "status_flap:p=0.05,times=60", "unknown_status:p=0.3,times=40",
     "sub_batch_404", "listing_length:p=0.03,times=30", "late_success:ms=40000000,p=0.05,times=9",
     "compaction:p=0.02,times=20", "compaction:p=0.02,times=20,how=rename",
     "consolidation:p=0.01,times=6", "consolidation:p=0.01,times=6,batches=9,after_ms=7200000",
