@@ -21,7 +21,7 @@ ALL_NAMES = {
              "list_empty_then_full empty_page:endpoint=batches,p=0.5,times=4 "
              "new_batches_while_paging many_files:files=103,directories=101,size=30",
     "odd batches": "odd_batches late_success:ms=20000000 updated_bumps:times=9",
-    "index": "late_listing:percent=30,ms=90000000 late_by_id:ms=900000000 "
+    "index": "late_listing:percent=30,ms=90000000 "
              "status_flap:p=0.2,times=9 unknown_status:times=9 skewed_date:seconds=90",
     "behind": "skewed_date:seconds=-90 listing_length",
     "withdrawal": "reverted:endpoint=content,nth=5 reverted:endpoint=files,nth=4 "
@@ -47,14 +47,17 @@ ALL_NAMES = {
                 "wrong_content_type:times=3 bit_flip stall:seconds=0.5",
 }
 # What the daemon cannot do yet: it believes a listing of files that is in order but not complete
-# (Catalog says how many there are, and nobody compares).
+# (Catalog says how many there are, and nobody compares); and it takes a batch for deleted that is
+# in the lists, but that Catalog does not find by its id for a long time.
 NOT_YET = {
+    "by id": "late_by_id:ms=900000000 status_flap:p=0.2,times=9",
     "partial": "files_partial:calls=2",
-    "torn": "short_pages:rows=3 duplicate_rows:rows=2 unstable_order empty_page:times=9,p=0.5",
 }
-# The daemon sends no HEAD to Data Access and does not list the files of sub-batches; 5 GiB through Python take too long (test_sim.py reads
-# beyond 4 GiB); the redirect has a test of its own.
-LEFT_OUT = {"head_length", "sub_batch_404", "huge_file", "redirect"}
+# The daemon sends no HEAD to Data Access, does not list the files of sub-batches and does not read
+# the journal; 5 GiB through Python take too long (test_sim.py reads beyond 4 GiB); the redirect and
+# the penalty have tests of their own.
+LEFT_OUT = {"head_length", "sub_batch_404", "huge_file", "redirect", "penalty",
+            "journal_duplicate", "journal_missing", "journal_unordered"}
 
 
 class Theme:
@@ -146,5 +149,6 @@ def test_a_redirect_does_not_get_the_token(loop, stage):
 
 
 def test_every_fault_is_met():
-    met = {spec["name"] for text in [*ALL_NAMES.values(), *NOT_YET.values()] for spec in faults_from_text(text)}
+    met = {spec["name"] for text in [*ALL_NAMES.values(), *NOT_YET.values()]
+           for spec in faults_from_text(text)}
     assert met | LEFT_OUT == set(TABLE) and not met & LEFT_OUT
