@@ -35,13 +35,21 @@ def redis(place):
 
 @pytest.fixture(scope="session")
 def rgw():
-    """Ceph's S3 server, one for the session."""
-    from rgw import Rgw  # pylint: disable=import-outside-toplevel
-    with tempfile.TemporaryDirectory(prefix="sluice-rgw-") as directory:
-        server = Rgw(directory)
-        server.start()
-        yield server
-        server.stop()
+    """Ceph's S3 server, one for the session. A port that was free may be taken when it starts:
+    then once more, with others."""
+    from rgw import Rgw, RgwError  # pylint: disable=import-outside-toplevel
+    for tries_left in (2, 1, 0):
+        with tempfile.TemporaryDirectory(prefix="sluice-rgw-") as directory:
+            server = Rgw(directory)
+            try:
+                server.start()
+            except RgwError:
+                if tries_left:
+                    continue
+                raise
+            yield server
+            server.stop()
+            return
 
 
 @pytest.fixture(scope="session")
