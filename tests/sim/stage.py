@@ -32,6 +32,7 @@ PREFIX = "lake/"
 LEASE_MS = 3_600_000
 PAUSE_S = 0.01  # real time of a step
 SKEW_MS = 2000  # that Redis' clock gains in a step
+JUMP_MS = 10_000  # and more, if somebody waits for it
 SETTLE_S = 60
 LOOK_S = 0.5  # between two judgements at the end
 QUIET_STEPS = 40  # between two good ones
@@ -221,13 +222,14 @@ class Stage:
                                        5, *self.schedule.modes)
 
     def jump(self):
-        """To the time at which the next delayed task is due."""
+        """Towards the time at which the next delayed task is due, slowly enough for leases: a
+        task has seconds of real time."""
         names = [(score, task) for task, score in self.redis.zrange(
             "sluice:delayed", 0, -1, withscores=True) if not task.startswith("tail/")]
         seconds, micros = self.redis.time()
         now = seconds * 1000 + micros // 1000 + self.skew
         if names and min(names)[0] > now:
-            self.pass_time(min(int(min(names)[0] - now) + 1, LEASE_MS // 8))
+            self.pass_time(min(int(min(names)[0] - now) + 1, JUMP_MS))
 
     def operate(self):
         """An operator looks at the dead letters: what AEP has withdrawn is skipped, everything
