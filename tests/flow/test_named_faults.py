@@ -130,7 +130,7 @@ def test_what_changes_does_not_block_an_ordered_dataset(loop, stage, name):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="incomplete listings are believed")
+@pytest.mark.xfail(reason="see NOT_YET")
 @pytest.mark.parametrize("name", list(NOT_YET))
 def test_the_bucket_is_not_right_yet_after(loop, stage, name):
     play(loop, stage, Theme(stage, NOT_YET[name]))
