@@ -251,6 +251,15 @@ def test_rewritten_batches_may_be_stored_in_any_version(past):
     assert past.judge(allow_strays=True).ok
 
 
+def test_objects_of_revoked_batches_may_be_gone(past):
+    key = past.manifests[past.folder(past.taken, "manifests")]["entries"][0]["url"]
+    del past.bucket.stored[key.removeprefix("s3://target/")]
+    assert past.judge().failed() == ["objects"]
+    assert past.judge(allow_deleted=True).ok
+    del past.bucket.stored[past.folder(past.taken, "revocations")]
+    assert past.judge(allow_deleted=True).failed() == ["objects", "rows"]
+
+
 def test_rows_that_expired_may_be_there_or_not(past):
     batch = past.batch(600, 300)
     past.store(batch)

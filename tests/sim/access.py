@@ -223,8 +223,11 @@ class Sending:
         packed = gzip.compress(b"".join(content.chunks(self.first, self.last)))
         response.headers["Content-Encoding"] = "gzip"
         response.content_length = len(packed)
-        await response.prepare(self.request)
-        await response.write(packed)
+        try:
+            await response.prepare(self.request)
+            await response.write(packed)
+        except ConnectionResetError:
+            pass
         return response
 
     async def send(self, response, upto):

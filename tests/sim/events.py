@@ -27,7 +27,7 @@ def compaction(world, request, args):
 def reverted(world, request, args):
     """The batch is taken back, and deleted some time later."""
     batch = batch_of(world, request)
-    if batch and batch.free():
+    if batch and batch.free() and (args["merged"] or not batch.merges()):
         world.revert(batch, args["deleted_ms"])
 
 

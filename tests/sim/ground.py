@@ -140,6 +140,10 @@ class Batch:
         return self.readable() and not self.sub_of and not self.successor and not any(
             self.born + after > now_ms() for after, _ in self.life)
 
+    def merges(self):
+        """Does it only repeat the rows of others?"""
+        return self.replay.get("reason") == "consolidation"
+
     def set_status(self, status):
         """A change by command; ends the scripted life."""
         self.status, self.life, self.held_until = status, [], 0

@@ -21,7 +21,7 @@ def window(state, request, rows, start, limit):
     if walking and start < len(rows) and hit("empty_page"):
         return [], None
     walk = START.sub("", request["target"])
-    begin = max(start - pushed(hit("duplicate_rows"), walk, start), 0)
+    begin = max(start - pushed(hit("duplicate_rows"), walk, start, len(rows)), 0)
     following = start + limit if begin + limit < len(rows) else None
     return rows[begin:begin + limit], following
 
@@ -40,10 +40,10 @@ def count_calls(fault, path):
     return fault.memory[path]
 
 
-def pushed(fault, walk, start):
+def pushed(fault, walk, start, count):
     """How far rows that came in at the head pushed the others during this walk: whoever pages
     by offset meets the last row of a page again on the next. At some time no more come."""
-    if not fault:
+    if not fault or start >= count + fault.memory.get(walk, 0):
         return 0
     fault.memory[walk] = 0 if start == 0 else fault.memory.get(walk, 0) + 1
     return min(fault.memory[walk], fault.args["rows"])

@@ -33,7 +33,7 @@ LEASE_MS = 3_600_000
 PAUSE_S = 0.01  # real time of a step
 SKEW_MS = 2000  # that Redis' clock gains in a step
 JUMP_MS = 10_000  # and more, if somebody waits for it
-SETTLE_S = 60
+SETTLE_S = 40  # without progress
 LOOK_S = 0.5  # between two judgements at the end
 QUIET_STEPS = 40  # between two good ones
 OPERATE = 30  # steps between two visits of the operator
@@ -297,7 +297,7 @@ class Stage:
     async def settle(self):
         """Until the bucket is right and stays so; all that could still happen in the world
         does. Else the last verdict is the problem."""
-        deadline, look = time.monotonic() + SETTLE_S, 0
+        deadline, look, done = time.monotonic() + SETTLE_S, 0, 0
         over = clock.now_ms() + GRACE_MS
         good = 0
         while good < QUIET_STEPS:
@@ -306,6 +306,8 @@ class Stage:
                 good += 1
                 continue
             self.jump()
+            if len(self.store.objects) > done:  # it goes on, however slowly
+                deadline, done = time.monotonic() + SETTLE_S, len(self.store.objects)
             if clock.now_ms() < over or time.monotonic() < look:
                 continue
             verdict = self.verdict()
