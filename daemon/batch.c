@@ -17,22 +17,18 @@
 
 #include "daemon/batch_list.h"
 #include "daemon/commit.h"
+#include "daemon/discover.h"
 #include "daemon/origin.h"
+#include "daemon/patience.h"
 #include "daemon/task.h"
 #include "daemon/uploader.h"
 #include "lib/aep/catalog.h"
-#include "lib/base/digest.h"
-#include "lib/base/encode.h"
 #include "lib/base/log.h"
 
 #define FILES_PER_FAN  50
 #define ROOM_WAIT_MS   500
 #define ROOM_WAITS_MAX 10 /* in a row; then the slot is left to others */
 #define ROOM_REST_MS   5000
-#define LOOKS_MISSING  3 /* a batch that is not found so often does not exist */
-#define LOOK_MIN_MS    1000LL
-#define LOOK_MAX_MS    600000LL
-#define STALLED_MIN_MS 600000LL
 
 enum batch_phase {
     BATCH_LOOK,
@@ -52,7 +48,12 @@ struct batch {
     const char *id; /* AEP's, inside the task's id */
     char *manifest_key;
     const char *skip; /* why nothing is copied */
-    int64_t records;  /* that Catalog speaks of */
+    struct {
+        int64_t records, files, updated;
+    } said; /* by Catalog */
+    struct {
+        int64_t files, shorts;
+    } doubted; /* the listing */
     struct catalog_list look;
     struct origin origin;
     struct batch_list list;
@@ -112,7 +113,9 @@ static struct task *batch_start(struct core *core, struct queue_task *lease)
     batch->dataset = settings_dataset(core->settings, lease->dataset);
     batch->id = strrchr(lease->id, '/') + 1;
     batch->skip = "sub-batch";
-    batch->records = queue_task_int(lease, "records", 0);
+    batch->said.records = queue_task_int(lease, "records", 0);
+    batch->said.files = queue_task_int(lease, "output_files", -1);
+    batch->said.updated = queue_task_int(lease, "updated_aep", lease->order);
     batch->phase = first_phase(batch);
     snprintf(batch->offset, sizeof batch->offset, "%s", lease->offset);
     loop_defer(core->loop, &batch->step);
@@ -204,43 +207,44 @@ static void call_s3(struct batch *batch, struct s3_call call,
 
 /* ---- is it readable? */
 
-/*
- * An open batch is looked at again soon while it is young, or changed lately, or was looked at a
- * few times only; in the end every LOOK_MAX_MS, for as long as it takes.
- */
-static int64_t look_delay(const struct batch *batch, enum batch_state state, int64_t looks)
-{
-    int64_t by_age = (aep_now(batch->task.core->aep).ms - batch->task.lease->order) / 10;
-    int64_t by_looks = LOOK_MIN_MS << (looks < 20 ? looks : 20);
-    int64_t delay = by_age < by_looks ? by_age : by_looks;
-    int64_t least = state == BATCH_STALLED ? STALLED_MIN_MS : LOOK_MIN_MS;
-    delay = delay > LOOK_MAX_MS ? LOOK_MAX_MS : delay;
-    return delay < least ? least : delay;
-}
-
+/* Back to the queue until the next look. */
 static void look_again(struct batch *batch, enum batch_state state, const char *status)
 {
-    int64_t looks = queue_task_int(batch->task.lease, "looks", 0);
-    char next[24], records[24];
-    snprintf(next, sizeof next, "%" PRId64, looks + 1);
-    snprintf(records, sizeof records, "%" PRId64, batch->records);
-    struct queue_field field[] = {
-        { "status_aep", status }, { "looks", next }, { "records", records }, { "missing", "0" }
+    const struct queue_task *lease = batch->task.lease;
+    int64_t looks = queue_task_int(lease, "looks", 0);
+    int64_t age_ms = aep_now(batch->task.core->aep).ms - lease->order;
+    const struct {
+        const char *name;
+        int64_t value;
+    } number[] = {
+        { "looks", looks + 1 },
+        { "records", batch->said.records },
+        { "output_files", batch->said.files },
+        { "updated_aep", batch->said.updated },
+        { "shorts", batch->doubted.shorts },
+        { "short_files", batch->doubted.files },
+        { "missing", 0 },
     };
-    task_rest(&batch->task, look_delay(batch, state, looks), field, 4);
+    enum { NUMBERS = sizeof number / sizeof *number };
+    char text[NUMBERS][24];
+    struct queue_field field[NUMBERS + 1] = { { "status_aep", status } };
+    for (size_t i = 0; i < NUMBERS; i++) {
+        snprintf(text[i], sizeof text[i], "%" PRId64, number[i].value);
+        field[i + 1] = (struct queue_field){ number[i].name, text[i] };
+    }
+    task_rest(&batch->task, patience_look_ms(state, age_ms, looks), field, NUMBERS + 1);
 }
 
-/* One "not found" may be a replica that lags; a few, with time between them, are the truth. */
 static void on_missing(struct batch *batch)
 {
     int64_t times = queue_task_int(batch->task.lease, "missing", 0) + 1;
+    int64_t pause_ms = patience_missing_ms(times);
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, times);
-    if (times >= LOOKS_MISSING)
+    if (pause_ms < 0)
         skip(batch, "deleted");
     else
-        task_rest(&batch->task, LOOK_MIN_MS << times,
-                  (struct queue_field[]){ { "missing", text } }, 1);
+        task_rest(&batch->task, pause_ms, (struct queue_field[]){ { "missing", text } }, 1);
 }
 
 static void on_look(struct catalog_list *look)
@@ -256,7 +260,9 @@ static void on_look(struct catalog_list *look)
         task_fail(&batch->task, &fault);
         return;
     }
-    batch->records = info->output_records;
+    batch->said.records = info->output_records;
+    batch->said.files = info->output_files;
+    batch->said.updated = info->updated;
     if (info->class == BATCH_SUB) {
         skip(batch, "sub-batch");
     } else if (info->state == BATCH_READABLE) {
@@ -272,6 +278,7 @@ static void start_look(struct batch *batch)
 {
     batch->look = (struct catalog_list){ .dataset = batch->dataset->id,
                                          .batch = batch->id,
+                                         .from = batch->task.lease->order,
                                          .done = on_look };
     catalog_start(batch->task.core->aep, &batch->look);
 }
@@ -396,48 +403,43 @@ static void on_room(struct timer *timer)
         fan(batch, NULL, 0, false);
 }
 
-static char *file_task_id(const struct batch *batch, const struct access_file *file)
-{
-    uint8_t digest[SHA256_SIZE];
-    char hex[25];
-    AUTO_BUF text = BUF_INIT(1 << 16);
-    buf_print(&text, "%s\n%s", file->id, file->name);
-    digest_sha256(text.data, text.len, digest);
-    encode_hex(digest, 12, hex);
-    return mem_print("f/%s/%s", batch->task.lease->id + strlen("b/"), hex);
-}
-
 static void fan_files(struct batch *batch, size_t count, bool sealed)
 {
-    struct queue_child child[FILES_PER_FAN] = { 0 };
-    struct queue_field field[FILES_PER_FAN][3];
-    char length[FILES_PER_FAN][24], *id[FILES_PER_FAN];
-    for (size_t i = 0; i < count; i++) {
-        const struct access_file *file = &batch->list.files[i];
-        id[i] = file_task_id(batch, file);
-        snprintf(length[i], sizeof length[i], "%" PRId64, file->length);
-        field[i][0] = (struct queue_field){ "file_id", file->id };
-        field[i][1] = (struct queue_field){ "name", file->name };
-        field[i][2] = (struct queue_field){ "length", length[i] };
-        child[i] = (struct queue_child){
-            QUEUE_FILE, id[i], batch->task.lease->lane, batch->task.lease->order, field[i], 3
-        };
-    }
+    struct discovered found;
+    discover_files(batch->list.files, count, batch->task.lease, &found);
     batch->files += count;
-    fan(batch, child, count, sealed);
-    for (size_t i = 0; i < count; i++)
-        mem_free(id[i]);
+    fan(batch, found.child, found.count, sealed);
+    discover_free(&found);
     batch_list_take(&batch->list, count);
 }
 
-/*
- * A readable batch without files that has records, or had files when it was last listed, is listed
- * too early: come back.
- */
-static bool listed_too_early(const struct batch *batch)
+/* Ends the task if what was listed is too little to be believed. */
+static bool listed_too_early(struct batch *batch)
 {
-    bool empty = batch->files == 0 && batch->list.count == 0;
-    return empty && (batch->records > 0 || queue_task_int(batch->task.lease, "listed", 0) > 0);
+    struct core *core = batch->task.core;
+    const struct queue_task *lease = batch->task.lease;
+    struct listing_facts facts = { .files = (int64_t)(batch->files + batch->list.count),
+                                   .expected = batch->said.files,
+                                   .records = batch->said.records,
+                                   .listed = queue_task_int(lease, "listed", 0),
+                                   .quiet_ms = aep_now(core->aep).ms - batch->said.updated,
+                                   .doubt_ms = core->settings->aep.short_listing_ms };
+    if (facts.files == queue_task_int(lease, "short_files", 0))
+        facts.shorts = queue_task_int(lease, "shorts", 0);
+    if (patience_doubts(&facts)) {
+        batch->doubted.files = facts.files;
+        batch->doubted.shorts = facts.shorts + 1;
+        look_again(batch, BATCH_OPEN, "success");
+        return true;
+    }
+    if (!patience_is_short(&facts))
+        return false;
+    core->metrics.short_listings++;
+    log_event(LOG_WARN, lease->id,
+              "listing stays short files=%" PRId64 " expected=%" PRId64
+              ": taken as it is; they were merged at the source, or AEP counts otherwise",
+              facts.files, facts.expected);
+    return false;
 }
 
 /* Nothing more is handed on: the task ends as soon as no listing runs. */
@@ -466,8 +468,8 @@ static void fan_next(struct batch_list *list)
         return;
     if (ends_early(batch))
         end_listing(batch);
-    else if (list->complete && listed_too_early(batch))
-        look_again(batch, BATCH_OPEN, "success");
+    else if (list->complete && list->count <= FILES_PER_FAN && listed_too_early(batch))
+        return;
     else if (list->complete && list->count <= FILES_PER_FAN)
         fan_files(batch, list->count, true);
     else if (list->count)

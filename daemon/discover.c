@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a batch found in a listing becomes a task. Pure. */
+/* How what was found in a listing becomes a task. Pure. */
 #include "daemon/discover.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-#define FIELDS 5
+#include "lib/base/digest.h"
+#include "lib/base/encode.h"
+
+#define FIELDS      6
+#define FILE_FIELDS 3
 
 static char *keep(struct discovered *found, char *text)
 {
@@ -34,6 +38,8 @@ void discover_children(const struct batch_info *batch, size_t count, const char 
             (struct queue_field){ "updated_aep", keep(ret, mem_print("%" PRId64, b->updated)) };
         field[4] = (struct queue_field){ "failed_records",
                                          keep(ret, mem_print("%" PRId64, b->failed_records)) };
+        field[5] = (struct queue_field){ "output_files",
+                                         keep(ret, mem_print("%" PRId64, b->output_files)) };
         ret->child[ret->count++] = (struct queue_child){
             .kind = QUEUE_BATCH,
             .id = keep(ret, mem_print("b/%s/%s", scope, b->id)),
@@ -41,6 +47,42 @@ void discover_children(const struct batch_info *batch, size_t count, const char 
             .order = b->created,
             .field = field,
             .fields = FIELDS,
+        };
+    }
+}
+
+/* Made of what the file is: a file that is found again is the same task. */
+static char *file_task_id(const char *batch, const struct access_file *file)
+{
+    uint8_t digest[SHA256_SIZE];
+    char hex[25];
+    AUTO_BUF text = BUF_INIT(1 << 16);
+    buf_print(&text, "%s\n%s", file->id, file->name);
+    digest_sha256(text.data, text.len, digest);
+    encode_hex(digest, 12, hex);
+    return mem_print("f/%s/%s", batch + strlen("b/"), hex);
+}
+
+void discover_files(const struct access_file *file, size_t count,
+                    const struct queue_task *batch, struct discovered *ret)
+{
+    *ret = (struct discovered){ .count = count };
+    ret->child = mem_alloc_array(count, sizeof *ret->child);
+    ret->text = mem_alloc_array(count * 2, sizeof *ret->text);
+    ret->field = mem_alloc_array(count * FILE_FIELDS, sizeof *ret->field);
+    for (size_t i = 0; i < count; i++) {
+        struct queue_field *field = &ret->field[i * FILE_FIELDS];
+        field[0] = (struct queue_field){ "file_id", file[i].id };
+        field[1] = (struct queue_field){ "name", file[i].name };
+        field[2] =
+            (struct queue_field){ "length", keep(ret, mem_print("%" PRId64, file[i].length)) };
+        ret->child[i] = (struct queue_child){
+            .kind = QUEUE_FILE,
+            .id = keep(ret, file_task_id(batch->id, &file[i])),
+            .lane = batch->lane,
+            .order = batch->order,
+            .field = field,
+            .fields = FILE_FIELDS,
         };
     }
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tail and backfill share: how a batch found in a listing becomes a task. */
+/* How a batch or a file that was found in a listing becomes a task. */
 #ifndef SLUICE_DAEMON_DISCOVER_H
 #define SLUICE_DAEMON_DISCOVER_H
 
 #include "daemon/core.h"
+#include "lib/aep/access.h"
 #include "lib/aep/catalog.h"
 
 /*
@@ -19,6 +20,9 @@ struct discovered {
 };
 void discover_children(const struct batch_info *batch, size_t count, const char *scope,
                        enum queue_lane lane, struct discovered *ret);
+/* Children of a batch, one for each file, which must outlive them. */
+void discover_files(const struct access_file *file, size_t count,
+                    const struct queue_task *batch, struct discovered *ret);
 /* The newest readable batch of its dataset, by (created, id); NULL if none is. */
 const struct batch_info *discover_newest(const struct batch_info *batch, size_t count);
 bool discover_is_older(const struct batch_info *batch, const struct batch_info *than);

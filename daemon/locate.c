@@ -166,6 +166,7 @@ static void start_look(struct locate *locate)
 {
     locate->catalog = (struct catalog_list){ .dataset = locate->dataset->id,
                                              .batch = locate->batch,
+                                             .from = locate->created,
                                              .done = on_look };
     catalog_start(locate->core->aep, &locate->catalog);
 }

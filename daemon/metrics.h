@@ -16,6 +16,8 @@
       "batches that never become readable, or hold no lake files")                             \
     X(failed_records, "sluice_failed_records_total",                                           \
       "records that partial ingestion left out of committed batches")                          \
+    X(short_listings, "sluice_short_listings_total",                                           \
+      "batches copied although fewer files are listed than Catalog counts")                    \
     X(revocations, "sluice_revocations_total", "batches withdrawn after their commit")         \
     X(sweeps, "sluice_sweeps_total", "complete looks at what changed")                         \
     X(sweeps_failed, "sluice_sweeps_failed_total", "looks at what changed that failed")        \

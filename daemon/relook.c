@@ -146,7 +146,11 @@ static void on_list(struct access_list *list)
     } else if (relook->length >= 0) {
         relist(relook);
     } else {
-        relook->look = (struct catalog_list){ .batch = relook->batch, .done = on_look };
+        const struct queue_task *lease = relook->task.lease;
+        relook->look = (struct catalog_list){ .dataset = lease->dataset,
+                                              .batch = relook->batch,
+                                              .from = lease->order,
+                                              .done = on_look };
         catalog_start(relook->task.core->aep, &relook->look);
     }
 }

@@ -78,6 +78,8 @@ static const struct conf_row row[] = {
   "batches younger than this are left for the next poll" },
 { "aep.sweep", CONF_DURATION, AT(aep.sweep_ms), "5m", 100, DAY, NULL, 0,
   "how often a poll asks what changed instead of what is new (late successes, withdrawn batches)" },
+{ "aep.short_listing", CONF_DURATION, AT(aep.short_listing_ms), "5m", 0, 1 * DAY, NULL, 0,
+  "how long a listing with fewer files than Catalog counts is doubted; 0s = never" },
 { "aep.reconcile", CONF_DURATION, AT(aep.reconcile_ms), "24h", 0, 31 * DAY, NULL, 0,
   "how often the recent past is listed once more; 0s = never" },
 { "aep.reconcile_window", CONF_DURATION, AT(aep.reconcile_window_ms), "3d", 1 * SEC, 365 * DAY, NULL, 0,

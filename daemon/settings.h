@@ -38,7 +38,7 @@ struct settings {
         char *ca_file, *proxy;
         int64_t requests_per_second, window_start, window_max;
         int64_t overlap_ms, settle_ms;
-        int64_t sweep_ms, reconcile_ms, reconcile_window_ms;
+        int64_t sweep_ms, reconcile_ms, reconcile_window_ms, short_listing_ms;
     } aep;
     struct {
         char *endpoint, *region, *bucket, *prefix, *credentials_file, *profile, *ca_file,

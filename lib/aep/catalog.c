@@ -10,15 +10,25 @@
 #define PAGE_MAX       (16 * 1024 * 1024)
 #define TIMEOUT_MS     65000 /* the gateway gives up after 60 s */
 #define EXCERPT_MAX    200
+#define SEARCH_MAX     10000 /* rows of one instant among which a batch is looked for */
 
 static void write_path(struct catalog_list *list);
 static void on_done(struct aep_call *call);
 static void read_answer(struct catalog_list *list);
 static void check_batch(struct catalog_list *list);
+static bool search_on(struct catalog_list *list);
+static void ask(struct catalog_list *list);
 
 void catalog_start(struct aep *aep, struct catalog_list *list)
 {
+    list->aep = aep;
     list->fault = (struct fault){ .code = OK };
+    list->searching = false;
+    ask(list);
+}
+
+static void ask(struct catalog_list *list)
+{
     list->call.service = AEP_CATALOG;
     list->call.http.method = "GET";
     list->call.http.timeout_ms = TIMEOUT_MS;
@@ -26,12 +36,12 @@ void catalog_start(struct aep *aep, struct catalog_list *list)
     list->call.range_last = -1;
     list->call.done = on_done;
     write_path(list);
-    aep_start(aep, &list->call);
+    aep_start(list->aep, &list->call);
 }
 
 static void write_query(const struct catalog_list *list, struct buf *path)
 {
-    bool instant = list->from == list->to - 1;
+    bool instant = list->searching || list->from == list->to - 1;
     if (list->query == CATALOG_CHANGED) {
         buf_print(path, "&orderBy=desc:updated&start=%d", list->start);
     } else if (list->query == CATALOG_NEWEST) {
@@ -51,7 +61,7 @@ static void write_path(struct catalog_list *list)
     buf_release(path);
     buf_init(path, PATH_MAX_BYTES);
     buf_add_text(path, "/data/foundation/catalog/batches");
-    if (list->batch) {
+    if (list->batch && !list->searching) {
         buf_add_char(path, '/');
         encode_percent(path, list->batch, strlen(list->batch), "");
         return;
@@ -82,7 +92,8 @@ static void on_done(struct aep_call *call)
         list->fault = call->fault;
     else
         read_answer(list);
-    list->done(list);
+    if (!search_on(list))
+        list->done(list);
 }
 
 /* Whoever looks into it later has nothing but the fault: it shows how the answer began. */
@@ -106,7 +117,7 @@ static void read_answer(struct catalog_list *list)
     if (catalog_parse_batches(buf_text(body), body->len, list->dataset, &list->batches,
                               &list->count, &list->fault))
         add_excerpt(&list->fault, body);
-    else if (list->batch)
+    else if (list->batch && !list->searching)
         check_batch(list);
 }
 
@@ -117,4 +128,37 @@ static void check_batch(struct catalog_list *list)
     else if (list->count > 1 || strcmp(list->batches[0].id, list->batch) != 0)
         fault_set(&list->fault, ERR_BAD_RESPONSE, "Catalog answers with batch %s instead of %s",
                   list->batches[0].id, list->batch);
+}
+
+/* ---- a batch that is not found by its id */
+
+/* Leaves the batch that was looked for as the only one. */
+static bool is_in_page(struct catalog_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->batches[i].id, list->batch) == 0) {
+            list->batches[0] = list->batches[i];
+            list->count = 1;
+            return true;
+        }
+    return false;
+}
+
+/* Asks for the lists of its instant, page by page until an empty one. False: this was all. */
+static bool search_on(struct catalog_list *list)
+{
+    bool begins =
+        !list->searching && list->batch && list->from > 0 && list->fault.code == ERR_NOT_FOUND;
+    if (!begins && (!list->searching || list->fault.code || is_in_page(list)))
+        return false;
+    list->start = begins ? 0 : list->start + (int)list->count;
+    if (!begins && (list->count == 0 || list->start > SEARCH_MAX)) {
+        fault_set(&list->fault, ERR_NOT_FOUND, "Catalog does not know batch %s", list->batch);
+        return false;
+    }
+    list->searching = true;
+    list->fault = (struct fault){ .code = OK };
+    catalog_release(list);
+    ask(list);
+    return true;
 }

@@ -79,19 +79,23 @@ enum catalog_query {
     CATALOG_NEWEST   /* readable ones, the last created first */
 };
 
-/* One request. Owner sets the fields above the line, keeps it until done, releases it. */
+/* One request, or a search. Owner sets the fields above the line, keeps it until done, releases it. */
 struct catalog_list {
     const char *dataset; /* borrowed until done */
     enum catalog_query query;
-    int64_t from, to;  /* ms */
-    int start;         /* offset */
-    int limit;         /* rows; 0 = CATALOG_PAGE */
-    const char *batch; /* not NULL: this batch by id, the rest is ignored */
+    int64_t from, to; /* ms */
+    int start;        /* offset */
+    int limit;        /* rows; 0 = CATALOG_PAGE */
+    /* Not NULL: this batch by its id. What is not found so may be in the lists all the same (they
+     * have an index each): with its time of creation in `from` it is looked for there, too. */
+    const char *batch;
     void (*done)(struct catalog_list *list);
     /* ---- */
     struct fault fault;         /* ERR_NOT_FOUND for an unknown batch id */
     struct batch_info *batches; /* sorted; freed by release; the owner may take it (set NULL) */
     size_t count;
+    struct aep *aep;
+    bool searching;
     struct aep_call call;
 };
 void catalog_start(struct aep *aep, struct catalog_list *list);

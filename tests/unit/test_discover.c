@@ -25,6 +25,7 @@ static struct batch_info batch_of(const char *id, int64_t created, bool other_da
                                 .updated = created + 5,
                                 .status = "success",
                                 .output_records = 17,
+                                .output_files = 3,
                                 .other_dataset = other_dataset };
     memcpy(batch.id, id, strlen(id) + 1);
     return batch;
@@ -48,6 +49,7 @@ static void a_batch_becomes_a_task(void **state)
     assert_string_equal(field_of(&found.child[0], "records"), "17");
     assert_string_equal(field_of(&found.child[0], "updated_aep"), "1700000000128");
     assert_string_equal(field_of(&found.child[0], "failed_records"), "4");
+    assert_string_equal(field_of(&found.child[0], "output_files"), "3");
     discover_free(&found);
 }
 
