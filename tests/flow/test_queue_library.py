@@ -443,6 +443,13 @@ def lapse(q, task_of):
     return task
 
 
+def test_a_claimed_task_is_in_one_index(q):
+    q("submit", f"b/{DS}/B", "batch", DS, "live", 1, "")
+    task = q.one()
+    assert q.members(f"ready:l:live:{DS}") == []
+    assert q.redis.zrange(f"{P}lease:x:{DS}", 0, -1) == [task.id]
+
+
 def test_a_lapsed_lease_is_given_to_the_next(q):
     q.batch(files=1)
     old = lapse(q, lambda: q.one(cls="f", lease=1))
