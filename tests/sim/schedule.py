@@ -16,15 +16,12 @@ BEGIN_MS = 1_709_251_200_000  # 2024-03-01T00:00:00Z
 GRACE_MS = 2 * DAY  # after the last event, until all lives have come to their end
 FAULTS_MIN, FAULTS_MAX = 8, 16
 
-# Left out is what the daemon is known not to stand: listings of files that are in order but not
-# complete (files_partial, list_empty_then_full, empty_page), a batch that lists show and GET does
-# not find (late_by_id), consolidations that are taken back before they were stored, and a length
-# that is listed wrong again after a crash (listing_length).
 # What may strike, and how: a schedule takes some of them. Those that slow a service down for a
 # second (answers that look like throttling) strike once or twice, others as often as they like.
 SCRIPTS = (
     "short_pages:rows=7", "duplicate_rows", "unstable_order",
-    "empty_page:endpoint=batches,times=5,p=0.2", "new_batches_while_paging:times=9,p=0.2",
+    "empty_page:times=5,p=0.2", "list_empty_then_full", "files_partial", "listing_length:p=0.03,times=30",
+    "late_by_id:ms=900000,percent=20", "new_batches_while_paging:times=9,p=0.2",
     "many_files:files=130,directories=4,size=40", "many_files:files=3,directories=110,size=20",
     "late_listing:ms=400000,percent=20", "late_listing:ms=20000000,percent=5",
     "updated_bumps:p=0.2,times=40",
