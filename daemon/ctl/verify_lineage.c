@@ -13,12 +13,12 @@
 
 #include "daemon/ctl/verify.h"
 #include "daemon/discover.h"
+#include "daemon/newest.h"
 
 #define DEADLINE_MS 20000
 #define TRIES       4
 #define HOPS_MAX    8
 #define KEY_MAX     (4 * S3_KEY_MAX)
-#define NEWEST_ROWS 20
 
 static void decide(struct verify_doubt *doubt);
 static void finish(struct verify_doubt *doubt);
@@ -432,7 +432,6 @@ bool verify_lineage_pull(struct verify *verify)
     if (key_set_has(&verify->named, key))
         return !verify_lineage_busy(verify);
     lineage->asking = true;
-    ask(&lineage->newest_of_all, verify,
-        (struct catalog_list){ .query = CATALOG_NEWEST, .limit = NEWEST_ROWS }, on_newest);
+    ask(&lineage->newest_of_all, verify, newest_query(verify->dataset, 0), on_newest);
     return false;
 }
