@@ -132,7 +132,7 @@ static void start_slot(struct withdrawn *withdrawn, size_t number, const struct 
     slot->revoke = (struct revoke){ .core = withdrawn->core,
                                     .dataset = withdrawn->dataset,
                                     .row = row,
-                                    .successor = successors_of(withdrawn->successors, row->id),
+                                    .successors = withdrawn->successors,
                                     .done = on_revoke };
     withdrawn->outdated = withdrawn->dataset->semantics == SNAPSHOT_LATEST;
     withdrawn->running++;

@@ -327,6 +327,12 @@ static void on_manifest(struct s3_call *call)
     decide(doubt);
 }
 
+/* Of the last change, which may be that of the successor. */
+static void take_age(struct revoke_facts *facts, int64_t age_ms)
+{
+    facts->age_ms = age_ms < facts->age_ms ? age_ms : facts->age_ms;
+}
+
 /* A readable successor without a manifest is on its way, or missing itself. */
 static void learn(struct verify_doubt *doubt, const struct batch_info *row)
 {
@@ -334,8 +340,11 @@ static void learn(struct verify_doubt *doubt, const struct batch_info *row)
     facts->asked = true;
     facts->coming = row && (row->state == BATCH_OPEN || row->state == BATCH_STALLED ||
                             row->state == BATCH_READABLE);
+    facts->gone = row && row->state == BATCH_WITHDRAWN;
+    if (facts->gone)
+        take_age(facts, aep_now(doubt->question.verify->clients.aep).ms - row->updated);
     facts->has_next = row && row->successor && strcmp(row->successor, row->id) != 0;
-    facts->consolidates = facts->consolidates && row && row->class == BATCH_CONSOLIDATION;
+    facts->consolidates &= row && row->class == BATCH_CONSOLIDATION;
     doubt->unsure = doubt->unsure || (!row && doubt->question.verify->by_day);
     mem_set_text(&doubt->successor, facts->has_next ? row->successor : NULL);
 }
