@@ -9,7 +9,6 @@
 #include "daemon/discover.h"
 #include "daemon/manifest.h"
 
-#define NEWEST_ROWS 20 /* the first may be sub-batches */
 #define NOTES       6
 #define WAIT_MIN_MS 1000LL
 #define WAIT_MAX_MS 300000LL
@@ -67,10 +66,8 @@ static void on_step(struct deferred *step)
         trace(origin);
         return;
     }
-    origin->newest = (struct catalog_list){ .dataset = origin->dataset->id,
-                                            .query = CATALOG_NEWEST,
-                                            .limit = NEWEST_ROWS,
-                                            .done = on_newest };
+    origin->newest = newest_query(origin->dataset, 0);
+    origin->newest.done = on_newest;
     catalog_start(origin->core->aep, &origin->newest);
 }
 

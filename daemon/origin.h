@@ -12,6 +12,7 @@
 #define SLUICE_DAEMON_ORIGIN_H
 
 #include "daemon/lineage.h"
+#include "daemon/newest.h"
 
 enum origin_verdict {
     ORIGIN_COPY,

@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "daemon/commit.h"
+#include "daemon/withdrawn.h"
 #include "lib/base/digest.h"
 #include "lib/base/log.h"
 
@@ -38,8 +39,11 @@ static enum revoke_step decide_by_successor(const struct revoke_facts *facts)
         return REVOKE_LATER;
     if (facts->has_next)
         return REVOKE_ASK;
-    /* Nothing of ours took its place: rows that AEP only moved are still ours to show. */
-    return facts->consolidates ? REVOKE_NOTHING : REVOKE_RECORD;
+    /*
+     * Nothing of ours took its place: rows that AEP only moved are still ours to show, those that
+     * were withdrawn with the batch that had them are not.
+     */
+    return facts->consolidates && !facts->gone ? REVOKE_NOTHING : REVOKE_RECORD;
 }
 
 enum revoke_step revoke_decide(const struct revoke_facts *facts)
@@ -84,16 +88,24 @@ static void locate(struct revoke *revoke, struct locate what,
     locate_start(&revoke->locate);
 }
 
+/* NULL = none is known. The tag that names it is written late. */
+static const char *successor_of(const struct revoke *revoke, const struct batch_info *row)
+{
+    const char *named =
+        row->successor ? row->successor : successors_of(revoke->successors, row->id);
+    return named && strcmp(named, row->id) != 0 ? named : NULL;
+}
+
 void revoke_start(struct revoke *revoke)
 {
-    const char *named = revoke->row->successor ? revoke->row->successor : revoke->successor;
+    const char *named = successor_of(revoke, revoke->row);
     revoke->facts = (struct revoke_facts){
         .age_ms = aep_now(revoke->core->aep).ms - revoke->row->updated,
         .grace_ms = revoke->core->settings->aep.overlap_ms,
-        .named = named && strcmp(named, revoke->row->id) != 0,
+        .named = named != NULL,
         .consolidates = true,
     };
-    mem_set_text(&revoke->next, revoke->facts.named ? named : NULL);
+    mem_set_text(&revoke->next, named);
     buf_init(&revoke->record, RECORD_MAX);
     locate(revoke,
            (struct locate){
@@ -194,11 +206,15 @@ static void learn_successor(struct revoke *revoke)
     const struct batch_info *row = located->row;
     struct revoke_facts *facts = &revoke->facts;
     bool empty = json_member(located->head, "consolidates") != NULL;
+    int64_t now_ms = aep_now(revoke->core->aep).ms;
     facts->asked = true;
     facts->there = located->stored;
     facts->keeps = empty;
     facts->coming = located->open;
-    facts->has_next = row && row->successor && strcmp(row->successor, revoke->next) != 0;
+    facts->gone = row && row->state == BATCH_WITHDRAWN;
+    if (facts->gone && now_ms - row->updated < facts->age_ms)
+        facts->age_ms = now_ms - row->updated;
+    facts->has_next = row && successor_of(revoke, row);
     if (row) {
         facts->consolidates = facts->consolidates && row->class == BATCH_CONSOLIDATION;
         facts->coming =
@@ -217,7 +233,7 @@ static void on_successor(struct locate *located)
     }
     learn_successor(revoke);
     if (revoke_decide(&revoke->facts) == REVOKE_ASK)
-        mem_set_text(&revoke->next, located->row->successor);
+        mem_set_text(&revoke->next, successor_of(revoke, located->row));
     decide(revoke);
 }
 
@@ -225,7 +241,8 @@ static void on_successor(struct locate *located)
 
 static const char *reason_of(const struct revoke *revoke)
 {
-    if (revoke->facts.named && revoke->facts.asked)
+    if (revoke->facts.named && revoke->facts.asked &&
+        (revoke->facts.there || !revoke->facts.gone))
         return revoke->facts.consolidates ? "consolidated-into" : "replaced";
     return strcasecmp(revoke->row->status, "deleted") == 0 ? "deleted" : "inactive";
 }

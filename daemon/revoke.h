@@ -6,7 +6,7 @@
  *
  * Not every withdrawal is one for our readers: a consolidation makes its predecessors inactive,
  * but repeats their rows, and where our copies of the predecessors stay (lineage.c), so do their
- * rows. Only the successor tells the difference, and it may be named later than the status
+ * rows; until the consolidation is withdrawn, for AEP brings no predecessor back. Only the successor tells the difference, and it may be named later than the status
  * changes: then the batch is looked at again.
  */
 #ifndef SLUICE_DAEMON_REVOKE_H
@@ -24,13 +24,14 @@ enum revoke_step {
 
 struct revoke_facts {
     bool stored, open;  /* the batch itself */
-    int64_t age_ms;     /* of its last change */
+    int64_t age_ms;     /* of its last change, or of its successor's withdrawal */
     int64_t grace_ms;   /* how much later a successor may be named or be there */
     bool named;         /* it has a successor */
     bool asked;         /* … of which the rest is known: */
     bool consolidates;  /* it repeats rows, and so do all on the way to it */
     bool there, coming; /* it has a manifest; it may get one */
     bool keeps;         /* that manifest has our copies count */
+    bool gone;          /* AEP has withdrawn it, too */
     bool has_next;      /* it has a successor itself */
 };
 enum revoke_step revoke_decide(const struct revoke_facts *facts); /* pure */
@@ -48,7 +49,7 @@ struct revoke {
     struct core *core;
     const struct dataset_settings *dataset;
     const struct batch_info *row;
-    const char *successor; /* known from elsewhere than the row; NULL = not */
+    const struct successors *successors; /* known from elsewhere than rows (withdrawn.h) */
     void (*done)(struct revoke *revoke);
     /* ---- */
     struct fault fault;

@@ -196,6 +196,7 @@ void sweep_next(struct sweep *sweep)
     sweep->withdrawn.core = sweep->core;
     sweep->withdrawn.dataset = sweep->dataset;
     sweep->withdrawn.successors = &sweep->memory->successors;
+    sweep->withdrawn.since = sweep->since;
     sweep->withdrawn.row = sweep->batches;
     sweep->withdrawn.count = sweep->count;
     sweep->withdrawn.settled = on_settled;

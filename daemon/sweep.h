@@ -26,7 +26,7 @@ struct sweep {
     struct core *core;
     const struct dataset_settings *dataset;
     struct tail_memory *memory;
-    int64_t bound;
+    int64_t bound, since; /* since: the tail's start */
     /* A page with rows that are new as they are: in batches/count until sweep_next. */
     void (*page)(struct sweep *sweep);
     void (*done)(struct sweep *sweep); /* once, from the loop, the last act */

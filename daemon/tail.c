@@ -353,6 +353,7 @@ static void check_page(struct tail *tail)
     tail->withdrawn.core = tail->task.core;
     tail->withdrawn.dataset = tail->dataset;
     tail->withdrawn.successors = &tail->memory->successors;
+    tail->withdrawn.since = tail->start;
     tail->withdrawn.row = tail->walk.batches;
     tail->withdrawn.count = tail->walk.count;
     tail->withdrawn.done = on_page_checked;
@@ -431,6 +432,7 @@ static void start_sweep(struct tail *tail)
     tail->sweep.dataset = tail->dataset;
     tail->sweep.memory = tail->memory;
     tail->sweep.bound = tail->swept - core->settings->aep.overlap_ms;
+    tail->sweep.since = tail->start;
     tail->sweep.page = on_changes;
     tail->sweep.done = on_swept;
     sweep_start(&tail->sweep);

@@ -11,6 +11,7 @@
 
 static void on_step(struct deferred *step);
 static void on_revoke(struct revoke *revoke);
+static void on_newest(struct newest *newest);
 
 /* ---- successors */
 
@@ -75,6 +76,7 @@ void withdrawn_start(struct withdrawn *withdrawn)
     withdrawn->next = 0;
     withdrawn->started = true;
     withdrawn->cancelled = false;
+    withdrawn->outdated = false;
     withdrawn->step.run = on_step;
     loop_defer(withdrawn->core->loop, &withdrawn->step);
 }
@@ -87,6 +89,7 @@ void withdrawn_cancel(struct withdrawn *withdrawn)
     for (size_t i = 0; withdrawn->slot && i < WITHDRAWN_SLOTS; i++)
         if (withdrawn->slot[i].owner)
             revoke_cancel(&withdrawn->slot[i].revoke);
+    newest_cancel(&withdrawn->newest);
     loop_defer(withdrawn->core->loop, &withdrawn->step);
 }
 
@@ -95,6 +98,7 @@ void withdrawn_release(struct withdrawn *withdrawn)
     assert(withdrawn->running == 0);
     if (withdrawn->core)
         loop_undefer(withdrawn->core->loop, &withdrawn->step);
+    newest_release(&withdrawn->newest);
     mem_free(withdrawn->slot);
     withdrawn->slot = NULL;
 }
@@ -128,10 +132,31 @@ static void start_slot(struct withdrawn *withdrawn, size_t number, const struct 
     slot->revoke = (struct revoke){ .core = withdrawn->core,
                                     .dataset = withdrawn->dataset,
                                     .row = row,
-                                    .successor = successors_of(withdrawn->successors, row->id),
+                                    .successors = withdrawn->successors,
                                     .done = on_revoke };
+    withdrawn->outdated = withdrawn->dataset->semantics == SNAPSHOT_LATEST;
     withdrawn->running++;
     revoke_start(&slot->revoke);
+}
+
+static void start_newest(struct withdrawn *withdrawn)
+{
+    withdrawn->outdated = false;
+    withdrawn->running++;
+    withdrawn->newest.core = withdrawn->core;
+    withdrawn->newest.dataset = withdrawn->dataset;
+    withdrawn->newest.since = withdrawn->since;
+    withdrawn->newest.done = on_newest;
+    newest_start(&withdrawn->newest);
+}
+
+static void on_newest(struct newest *newest)
+{
+    struct withdrawn *withdrawn = container_of(newest, struct withdrawn, newest);
+    if (newest->fault.code && !withdrawn->fault.code)
+        withdrawn->fault = newest->fault;
+    withdrawn->running--;
+    loop_defer(withdrawn->core->loop, &withdrawn->step);
 }
 
 static void on_step(struct deferred *step)
@@ -145,6 +170,10 @@ static void on_step(struct deferred *step)
             start_slot(withdrawn, i, row);
     if (withdrawn->running > 0)
         return;
+    if (withdrawn->outdated && !withdrawn->fault.code) {
+        start_newest(withdrawn);
+        return;
+    }
     withdrawn->started = false;
     withdrawn->done(withdrawn);
 }

@@ -2,11 +2,13 @@
 /*
  * Looks after the withdrawn batches of one page of a listing, some at a time. Who successors are
  * may also be known from consolidations that were listed: their predecessors are kept in mind, up
- * to a limit, because the tag that names a successor is written late.
+ * to a limit, because the tag that names a successor is written late. Where the latest snapshot is
+ * wanted, a page with withdrawn ones ends with a look at what that is now (newest.c).
  */
 #ifndef SLUICE_DAEMON_WITHDRAWN_H
 #define SLUICE_DAEMON_WITHDRAWN_H
 
+#include "daemon/newest.h"
 #include "daemon/revoke.h"
 
 #define WITHDRAWN_SLOTS 16
@@ -31,6 +33,7 @@ struct withdrawn {
     struct core *core;
     const struct dataset_settings *dataset;
     struct successors *successors;
+    int64_t since; /* the tail's start */
     const struct batch_info *row;
     size_t count;
     /* Called for each withdrawn row that needs nothing more; NULL = nobody wants to know. */
@@ -42,6 +45,8 @@ struct withdrawn {
     /* private */
     size_t next, running;
     bool started, cancelled;
+    bool outdated; /* which snapshot is the newest must be asked */
+    struct newest newest;
     struct withdrawn_slot {
         struct withdrawn *owner;
         struct revoke revoke;

@@ -406,10 +406,16 @@ static void on_walked(struct walk *walk)
     verify_wake(verify);
 }
 
+static bool is_expected(const struct verify *verify, const struct batch_info *batch)
+{
+    int64_t end = verify->dataset->end_ms;
+    return batch->state == BATCH_READABLE && batch->class != BATCH_SUB &&
+           batch->created >= verify->due_from && (end < 0 || batch->created < end);
+}
+
 static void judge_batch(struct verify *verify, const struct batch_info *batch)
 {
-    bool expected = batch->state == BATCH_READABLE && batch->class != BATCH_SUB &&
-                    batch->created >= verify->due_from;
+    bool expected = is_expected(verify, batch);
     if (batch->other_dataset || !key_set_add(&verify->seen, batch->id))
         return;
     AUTO_TEXT char *key = verify_manifest_key(verify, batch->id, batch->created);

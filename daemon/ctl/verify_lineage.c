@@ -13,12 +13,12 @@
 
 #include "daemon/ctl/verify.h"
 #include "daemon/discover.h"
+#include "daemon/newest.h"
 
 #define DEADLINE_MS 20000
 #define TRIES       4
 #define HOPS_MAX    8
 #define KEY_MAX     (4 * S3_KEY_MAX)
-#define NEWEST_ROWS 20
 
 static void decide(struct verify_doubt *doubt);
 static void finish(struct verify_doubt *doubt);
@@ -327,6 +327,12 @@ static void on_manifest(struct s3_call *call)
     decide(doubt);
 }
 
+/* Of the last change, which may be that of the successor. */
+static void take_age(struct revoke_facts *facts, int64_t age_ms)
+{
+    facts->age_ms = age_ms < facts->age_ms ? age_ms : facts->age_ms;
+}
+
 /* A readable successor without a manifest is on its way, or missing itself. */
 static void learn(struct verify_doubt *doubt, const struct batch_info *row)
 {
@@ -334,8 +340,11 @@ static void learn(struct verify_doubt *doubt, const struct batch_info *row)
     facts->asked = true;
     facts->coming = row && (row->state == BATCH_OPEN || row->state == BATCH_STALLED ||
                             row->state == BATCH_READABLE);
+    facts->gone = row && row->state == BATCH_WITHDRAWN;
+    if (facts->gone)
+        take_age(facts, aep_now(doubt->question.verify->clients.aep).ms - row->updated);
     facts->has_next = row && row->successor && strcmp(row->successor, row->id) != 0;
-    facts->consolidates = facts->consolidates && row && row->class == BATCH_CONSOLIDATION;
+    facts->consolidates &= row && row->class == BATCH_CONSOLIDATION;
     doubt->unsure = doubt->unsure || (!row && doubt->question.verify->by_day);
     mem_set_text(&doubt->successor, facts->has_next ? row->successor : NULL);
 }
@@ -432,7 +441,6 @@ bool verify_lineage_pull(struct verify *verify)
     if (key_set_has(&verify->named, key))
         return !verify_lineage_busy(verify);
     lineage->asking = true;
-    ask(&lineage->newest_of_all, verify,
-        (struct catalog_list){ .query = CATALOG_NEWEST, .limit = NEWEST_ROWS }, on_newest);
+    ask(&lineage->newest_of_all, verify, newest_query(verify->dataset, 0), on_newest);
     return false;
 }

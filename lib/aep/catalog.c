@@ -39,6 +39,14 @@ static void ask(struct catalog_list *list)
     aep_start(list->aep, &list->call);
 }
 
+static void write_bounds(const struct catalog_list *list, struct buf *path)
+{
+    if (list->from > 0)
+        buf_print(path, "&createdAfter=%lld", (long long)list->from - 1); /* exclusive */
+    if (list->to > 0)
+        buf_print(path, "&createdBefore=%lld", (long long)list->to);
+}
+
 static void write_query(const struct catalog_list *list, struct buf *path)
 {
     bool instant = list->searching || list->from == list->to - 1;
@@ -46,12 +54,12 @@ static void write_query(const struct catalog_list *list, struct buf *path)
         buf_print(path, "&orderBy=desc:updated&start=%d", list->start);
     } else if (list->query == CATALOG_NEWEST) {
         buf_add_text(path, "&status=success,active&orderBy=desc:created");
+        write_bounds(list, path);
     } else if (instant) {
         buf_print(path, "&created=%lld&start=%d", (long long)list->from, list->start);
     } else {
-        if (list->from > 0)
-            buf_print(path, "&createdAfter=%lld", (long long)list->from - 1); /* exclusive */
-        buf_print(path, "&createdBefore=%lld&orderBy=asc:created", (long long)list->to);
+        write_bounds(list, path);
+        buf_add_text(path, "&orderBy=asc:created");
     }
 }
 

@@ -76,7 +76,7 @@ enum err catalog_parse_batches(const char *body, size_t len, const char *dataset
 enum catalog_query {
     CATALOG_CREATED, /* in [from, to), ascending; from == to - 1: one instant, from `start` on */
     CATALOG_CHANGED, /* the last change first, from `start` on */
-    CATALOG_NEWEST   /* readable ones, the last created first */
+    CATALOG_NEWEST   /* readable ones in [from, to), the last created first; to 0 = all since */
 };
 
 /* One request, or a search. Owner sets the fields above the line, keeps it until done, releases it. */

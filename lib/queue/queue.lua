@@ -40,7 +40,7 @@
 -- A task that has not ended is in exactly one of ready, delayed, lease, shut, dead, or it is in
 -- phase wait. Every function validates all before its first write: Redis undoes nothing.
 
-local VERSION = 3
+local VERSION = 4
 
 local ID_MAX = 400
 local CHILDREN_MAX = 1000       -- of one fan
@@ -730,6 +730,22 @@ local function create(spec)
   return 'new'
 end
 
+-- A batch that ended without a copy (outdated by a newer snapshot, withdrawn at that time …)
+-- begins anew if it is submitted by name. Listings may name it as often as they like.
+local function reopen(task, spec)
+  local result = task.kind == 'batch' and call('HGET', task.key, 'result')
+  if not result or result == '' or result == 'manifest' or task.status ~= 'completed' then
+    return 'have'
+  end
+  call('HDEL', task.key, 'result', 'looks', 'missing')
+  set_fields(task, spec.fields)
+  restart(task)
+  if spec.parent ~= '' then
+    attach(task.id, task.status, spec.parent)
+  end
+  return 'revived'
+end
+
 local function submit(a) -- id kind dataset lane order parent [field value]…
   local ds, parent = need_dataset_name(a[3]), a[6]
   local spec = need_spec(a[1], a[2], ds, a[4], a[5], parent, need_fields(a, 7, #a, true))
@@ -743,6 +759,9 @@ local function submit(a) -- id kind dataset lane order parent [field value]…
   need(spec.kind ~= 'file' or parent ~= '', 'parent: a file needs its batch')
   local answer = create(spec)
   local task = load(a[1])
+  if answer == 'have' then
+    answer = reopen(task, spec)
+  end
   if answer == 'dup' and task.status == 'failed' then
     revive_below(task, { left = REVIVE_MAX })
     answer = 'revived'

@@ -137,6 +137,23 @@ def test_start_of_the_dataset(filled, bucket):
     assert {problem[0] for problem in problems} & {"missing", "extra"}
 
 
+def test_end_of_the_dataset(filled, bucket):
+    """Batches created from it on need no manifest, in a range neither; what there is must be
+    right."""
+    filled.config["datasets"][0]["end"] = "2024-02-03"
+    filled.launch("--check-config").process.wait(10)
+    delete(bucket, manifests(bucket)[-1])
+    status, problems, counts = report(filled, "verify", "ds1")
+    assert status == 1 and {problem[0] for problem in problems} == {"extra"}
+    assert counts["manifests"] == 6 and counts["batches"] == 5 and counts["expired"] == 0
+    for key in keys(bucket, "/dt=2024-02-03/"):
+        delete(bucket, key)
+    assert report(filled, "verify", "ds1")[:2] == (0, [])
+    assert report(filled, "verify", "ds1", "2024-02-02", "2024-02-04")[:2] == (0, [])
+    delete(bucket, manifests(bucket)[0])
+    assert report(filled, "verify", "ds1")[0] == 1
+
+
 def test_other_layout(world, sim, sluiced, redis):
     """Templates without a folder per day are listed whole, and a range is one all the same."""
     data = world.dataset()

@@ -172,6 +172,13 @@ def test_snapshots(world, sluiced, redis, bucket):
     status, problems, counts = report(daemon, "verify", "ds1")
     assert status == 0 and not problems and counts["batches"] == 3 and counts["manifests"] == 1
     assert report(daemon, "verify", "ds1", *RANGE)[0] == 0
+    daemon.config["datasets"][0]["end"] = "2024-02-03"
+    daemon.launch("--check-config").process.wait(10)
+    status, problems, _ = report(daemon, "verify", "ds1")
+    assert status == 1
+    assert [subject for kind, subject, _ in problems if kind == "missing"] == [shots[1].id]
+    del daemon.config["datasets"][0]["end"]
+    daemon.launch("--check-config").process.wait(10)
     delete(bucket, about(bucket, "manifests", shots[2]))
     status, problems, _ = report(daemon, "verify", "ds1")
     assert status == 1

@@ -89,6 +89,25 @@ class Theme:
             self.data.sub_batch(self.world.of_dataset(self.data.id)[-1])
 
 
+class Undone(Theme):
+    """Consolidations that are taken back: at once, so that nobody ever sees them readable, or some
+    time later; of batches that are stored, or of which one is not there yet."""
+
+    def advance(self, arm):
+        """See Schedule."""
+        super().advance(arm)
+        batches = self.world.eldest(self.data.id, 3)
+        if self.step % 9 or self.made >= BATCHES or len(batches) < 3:
+            return
+        number = self.step // 9
+        if number % 2:
+            batches[0] = max((batch for batch in self.world.of_dataset(self.data.id)
+                              if batch.free() and batch.held()), key=lambda b: b.created)
+        merged = self.world.consolidate(batches, created=ground.now_ms(),
+                                        after_ms=number % 3 * HOUR)
+        merged.plan((number // 2 % 3 * 2 * HOUR, "inactive"))
+
+
 @pytest.fixture(scope="module", name="loop")
 def one_loop():
     """The servers outlive a test, so their loop does."""
@@ -122,6 +141,12 @@ def test_the_bucket_is_right_after(loop, stage, name):
 @pytest.mark.parametrize("name", ["withdrawal", "rewriting", "lineage"])
 def test_what_changes_does_not_block_an_ordered_dataset(loop, stage, name):
     play(loop, stage, Theme(stage, ALL_NAMES[name], "sequential"))
+
+
+@pytest.mark.parametrize("order", ["concurrent", "sequential"])
+def test_rows_of_a_consolidation_go_with_it(loop, stage, order):
+    """AEP does not bring its predecessors back."""
+    play(loop, stage, Undone(stage, "late_success:ms=9000000", order))
 
 
 def test_a_redirect_does_not_get_the_token(loop, stage):

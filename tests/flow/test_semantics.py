@@ -64,6 +64,62 @@ def test_snapshots(world, sim, sluiced, redis, bucket):
     assert first.id not in heads(bucket)
 
 
+def revoked(bucket):
+    """Batches that have a revocation."""
+    return {key.rsplit("/", 1)[1].removesuffix(".json") for key in bucket.objects("lake/")
+            if "/_sluice/revocations/" in key}
+
+
+def test_a_snapshot_that_is_withdrawn_gives_way_to_the_one_before(
+        world, sim, sluiced, redis, bucket, judge):
+    """Outdated ones were skipped: when they are the newest again they are copied; none before
+    `start`. Where none is left, that is told."""
+    latest, versions = world.dataset(), world.dataset()
+    early, old = latest.batch([10]), latest.batch([20])
+    keep = [versions.batch([30]), versions.batch([40])]
+    daemon = sluiced(aep={"overlap": "1s", "sweep": "300ms"})
+    semantics(daemon, "snapshot-latest", "snapshot-versions")
+    daemon.config["datasets"][0]["start"] = time.strftime(
+        "%Y-%m-%dT%H:%M:%SZ", time.gmtime(old.created / 1000))
+    daemon.start()
+    wait_until(lambda: len(heads(bucket)) == 3, 60, "one, and both versions")
+    first, second = (latest.batch([50], created=now_ms() + number, updated=now_ms(),
+                                  status="staging") for number in (0, 1))
+    sim.add(first, second)
+    wait_until(lambda: redis.command("EXISTS", f"sluice:t:b/{latest.id}/{first.id}") == "1", 60)
+    sim.set_status(second, "success")
+    sim.set_status(first, "success")
+    wait_until(lambda: first.id in results(redis, latest) and second.id in heads(bucket), 60)
+    assert first.id not in heads(bucket)
+    sim.set_status(second, "inactive")
+    sim.set_status(keep[1], "inactive")
+    wait_until(lambda: first.id in heads(bucket), 25, "the one before it")
+    assert results(redis, latest)[first.id] == ""
+    wait_until(lambda: revoked(bucket) == {second.id, keep[1].id}, 60, "two revocations")
+    told = "no readable snapshot is left"
+    assert told not in daemon.log.read_text()
+    sim.set_status(first, "deleted")
+    sim.set_status(old, "deleted")
+    wait_until(lambda: told in daemon.log.read_text(), 60, "nothing is left")
+    wait_until(lambda: {first.id, old.id} <= revoked(bucket), 60, "their revocations")
+    assert early.id not in heads(bucket)
+    judge(since=old.created, semantics={latest.id: "snapshot-latest",
+                                        versions.id: "snapshot-versions"})
+
+
+def test_snapshots_after_the_end_outdate_none(world, sluiced, bucket):
+    """Of snapshots created before `end` the newest is copied."""
+    data = world.dataset()
+    data.batch([10])
+    batches = [data.batch([20]), data.batch([30])]
+    daemon = sluiced(aep={"overlap": "1s", "sweep": "300ms"})
+    semantics(daemon, "snapshot-latest")
+    end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(batches[1].created / 1000))
+    daemon.config["datasets"][0]["end"] = end
+    daemon.start()
+    wait_until(lambda: batches[0].id in heads(bucket), 60, "the newest before the end")
+    assert len(heads(bucket)) == 1
+
 def test_a_tail_ends(world, sim, sluiced, redis, bucket):
     """Nothing created from `end` on, neither by the walk nor by the sweep; pages of one row."""
     data = world.dataset()

@@ -337,6 +337,11 @@ static void changes_and_the_newest_are_asked_for(void **state)
     list = (struct catalog_list){ .dataset = DATASET, .query = CATALOG_NEWEST, .limit = 1 };
     run(&rig, &list);
     catalog_release(&list);
+    list = (struct catalog_list){
+        .dataset = DATASET, .query = CATALOG_NEWEST, .from = 5, .to = 9, .limit = 2
+    };
+    run(&rig, &list);
+    catalog_release(&list);
     list = (struct catalog_list){ .dataset = DATASET, .from = 5, .to = 9, .limit = 3 };
     run(&rig, &list);
     catalog_release(&list);
@@ -345,6 +350,9 @@ static void changes_and_the_newest_are_asked_for(void **state)
         1);
     assert_int_equal(rig_count(&rig, "batches?dataSet=" DATASET "&status=success,active"
                                      "&orderBy=desc:created&limit=1 "),
+                     1);
+    assert_int_equal(rig_count(&rig, "&orderBy=desc:created&createdAfter=4&createdBefore=9"
+                                     "&limit=2 "),
                      1);
     assert_int_equal(rig_count(&rig, "&orderBy=asc:created&limit=3 "), 1);
     rig_stop(&rig);
