@@ -17,13 +17,13 @@ static const struct json_t *rows_of(const struct json_t *root)
 }
 
 /* The newest batch of those seen that holds files of its own; NULL if there is none. */
-static const char *some_batch(const struct doctor *doctor)
+static const struct batch_info *some_batch(const struct doctor *doctor)
 {
     for (size_t i = doctor->batches_count; i-- > 0;) {
         const struct batch_info *batch = &doctor->batches[i];
         if (batch->state == BATCH_READABLE && batch->class == BATCH_LAKE &&
             batch->output_files != 0)
-            return batch->id;
+            return batch;
     }
     return NULL;
 }
@@ -60,6 +60,30 @@ static void look_at_rows(struct doctor *doctor, const struct json_t *rows, const
     }
     if (!marker)
         doctor_say(doctor, DOCTOR_UNSEEN, "_SUCCESS", NULL, "not among the files");
+}
+
+/* Does Catalog count what Data Access lists? Only asked of what is listed on one page. */
+static void check_count(struct doctor *doctor, const struct batch_info *batch,
+                        const struct json_t *directories, const struct json_t *rows)
+{
+    int64_t listed = 0;
+    for (size_t i = 0; i < json_count(rows); i++) {
+        const char *name = json_member_text(json_element(rows, i), "name");
+        listed += name && strcmp(name, "_SUCCESS") != 0;
+    }
+    if (batch->output_files < 0 || json_count(directories) != 1 ||
+        json_count(rows) == ACCESS_PAGE)
+        doctor_say(
+            doctor, DOCTOR_UNSEEN, "number of files", NULL,
+            "wants a batch of one dataset file and of less than a page, counted by Catalog");
+    else if (listed < batch->output_files)
+        doctor_say(doctor, DOCTOR_WARN, "number of files",
+                   "aep.short_listing: 0s, if that batch is complete; it delays each new batch",
+                   "%" PRId64 " are listed, Catalog counts %" PRId64, listed,
+                   batch->output_files);
+    else
+        doctor_say(doctor, DOCTOR_OK, "number of files", NULL,
+                   "as many as Catalog counts, or more");
 }
 
 /* What "start" of the next link is: a number or a name. */
@@ -144,12 +168,12 @@ static void check_range(struct doctor *doctor)
 void doctor_check_files(struct doctor *doctor)
 {
     AUTO_JSON *directories = NULL, *files = NULL;
-    const char *batch = some_batch(doctor);
+    const struct batch_info *batch = some_batch(doctor);
     if (!batch) {
         doctor_say(doctor, DOCTOR_UNSEEN, "Data Access", NULL, "no batch with files to try on");
         return;
     }
-    if (ask_files(doctor, "batches", batch, "/files", ACCESS_PAGE, &directories)) {
+    if (ask_files(doctor, "batches", batch->id, "/files", ACCESS_PAGE, &directories)) {
         doctor_say_fault(doctor, "Data Access", NULL, &doctor->ask.fault);
         return;
     }
@@ -157,15 +181,16 @@ void doctor_check_files(struct doctor *doctor)
         json_member_text(json_element(rows_of(directories), 0), "dataSetFileId");
     if (!file_id || !catalog_id_valid(file_id)) {
         doctor_say(doctor, DOCTOR_WARN, "Data Access", "sluicectl files looks closer",
-                   "batch %s lists no dataset file", batch);
+                   "batch %s lists no dataset file", batch->id);
         return;
     }
     if (ask_files(doctor, "files", file_id, "", ACCESS_PAGE, &files)) {
         doctor_say_fault(doctor, "Data Access", NULL, &doctor->ask.fault);
         return;
     }
-    doctor_say(doctor, DOCTOR_OK, "Data Access", NULL, "lists batch %s", batch);
+    doctor_say(doctor, DOCTOR_OK, "Data Access", NULL, "lists batch %s", batch->id);
     look_at_rows(doctor, rows_of(files), file_id);
+    check_count(doctor, batch, rows_of(directories), rows_of(files));
     check_marker(doctor, file_id, json_count(rows_of(files)));
     check_range(doctor);
     int64_t waited = doctor->ask.told_to_wait_ms;

@@ -525,7 +525,8 @@ def test_doctor(installed, sim, redis, bucket):
     found = {row["check"]: row["result"] for row in document["checks"]}
     assert document["fail"] == document["unchecked"] == 0
     for check in ("configuration", "token", "clock", "sandbox", "dataset web", "lastBatches",
-                  "property=updated>=T", "batch=a,b", "ranges", "S3 list", "Redis"):
+                  "property=updated>=T", "batch=a,b", "number of files",
+                  "ranges", "S3 list", "Redis"):
         assert found[check] == "ok", check
     assert found["queue library"] == "warn"  # no daemon has been here
     requests = sim.counters()["requests"]
@@ -538,6 +539,10 @@ def test_doctor(installed, sim, redis, bucket):
     status, text, _ = installed.run("doctor")
     assert status == 1 and "[warn] ranges: ignored" in text
     assert "[fail] Redis: " in text and "noeviction" in text
+    sim.arm("files_partial:endpoint=files,calls=99")
+    warned = next(row for row in installed.document("doctor", status=1)["checks"]
+                  if row["check"] == "number of files")
+    assert warned["result"] == "warn" and "aep.short_listing" in warned["hint"]
 
 
 def test_doctor_names_what_is_missing(place, sim, web, rgw, redis, world):

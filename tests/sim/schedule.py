@@ -20,8 +20,9 @@ FAULTS_MIN, FAULTS_MAX = 8, 16
 # second (answers that look like throttling) strike once or twice, others as often as they like.
 SCRIPTS = (
     "short_pages:rows=7", "duplicate_rows", "unstable_order",
-    "empty_page:times=5,p=0.2", "list_empty_then_full", "files_partial", "listing_length:p=0.03,times=30",
-    "late_by_id:ms=900000,percent=20", "new_batches_while_paging:times=9,p=0.2",
+    "empty_page:times=5,p=0.2", "list_empty_then_full", "files_partial",
+    "listing_length:p=0.03,times=30", "late_by_id:ms=900000,percent=20",
+    "new_batches_while_paging:times=9,p=0.2",
     "many_files:files=130,directories=4,size=40", "many_files:files=3,directories=110,size=20",
     "late_listing:ms=400000,percent=20", "late_listing:ms=20000000,percent=5",
     "updated_bumps:p=0.2,times=40",
@@ -158,7 +159,7 @@ class Schedule:
         for _ in range(chance.choice((1, 1, 1, 1, 2, 3))):
             files = {}
             for number in range(chance.choice((1, 1, 1, 2, 3))):
-                size = chance.choice((1, 70, 900, chance.randint(1, 4096)))
+                size = chance.choice((0, 1, 70, 900, chance.randint(1, 4096)))
                 name = chance.choice(names) if size >= PARQUET_MIN else None
                 files[name or part_name(f"part-{number}", size)] = size
             rows.append(list(files.items()))
