@@ -5,6 +5,8 @@
  *   anchor      GET ──there──▶ done              open jobs   LIST ─▶ … ─▶ LIST ─▶ sort out
  *                └─not─▶ PUT ──▶ done
  *                         └─somebody was faster─▶ GET
+ *   job         HEAD the end of this round ─there─▶ HEAD that of the next …
+ *                └─not─▶ PUT ──▶ done
  */
 #include "daemon/ledger.h"
 
@@ -31,6 +33,7 @@ struct ledger {
 
 static void on_anchor_read(struct s3_call *call);
 static void on_anchor_put(struct s3_call *call);
+static void on_round(struct s3_call *call);
 static void on_job_put(struct s3_call *call);
 static void on_page(struct s3_call *call);
 
@@ -60,6 +63,7 @@ void ledger_op_release(struct ledger_op *op)
     mem_free(op->job);
     mem_free(op->key);
     mem_free(op->token);
+    mem_free(op->stem);
     buf_release(&op->body);
     s3_call_release(&op->call);
     *op = (struct ledger_op){ .done = op->done, .fault = op->fault };
@@ -172,18 +176,29 @@ void ledger_job_release(struct ledger_job *job)
     *job = (struct ledger_job){ 0 };
 }
 
-char *ledger_name(const struct ledger_job *job, enum ledger_mark mark)
+static char *stem_of(const struct ledger_job *job)
 {
     const char *slash = strchr(job->id, '/'), *range = slash ? strchr(slash + 1, '/') : NULL;
     const char *text = range ? range + 1 : "";
     if (job->generation > 1)
-        return mem_print("%s%" PRId64 "/%s%s", REPLAY, job->generation, text + strlen(REPLAY),
-                         suffix[mark]);
-    char *name = mem_print("%s%s", text, suffix[mark]);
-    char *turn = strchr(name, '/');
+        return mem_print("%s%" PRId64 "/%s", REPLAY, job->generation, text + strlen(REPLAY));
+    char *stem = mem_copy_text(text);
+    char *turn = strchr(stem, '/');
     if (turn)
         *turn = '.';
-    return name;
+    return stem;
+}
+
+static char *add_end(const char *stem, int64_t round, enum ledger_mark mark)
+{
+    return round > 1 ? mem_print("%s_%" PRId64 "%s", stem, round, suffix[mark])
+                     : mem_print("%s%s", stem, suffix[mark]);
+}
+
+char *ledger_name(const struct ledger_job *job, enum ledger_mark mark)
+{
+    AUTO_TEXT char *stem = stem_of(job);
+    return add_end(stem, job->round, mark);
 }
 
 char *ledger_replay_folder(const struct settings *settings,
@@ -221,10 +236,25 @@ static bool parse_range(char *text, struct ledger_job *job)
     return parse_ms(text, &job->from) && parse_ms(dash + 1, &job->to) && job->from < job->to;
 }
 
-/* "<from>-<to>" or "<from>-<to>.<n>" */
+/* Cuts "_<round>" off. */
+static bool parse_round(char *name, struct ledger_job *job)
+{
+    uint64_t round = 1;
+    char *mark = strchr(name, '_');
+    if (mark && (parse_u64(mark + 1, TURN_MAX, &round) || round < 2))
+        return false;
+    if (mark)
+        *mark = 0;
+    job->round = (int64_t)round;
+    return true;
+}
+
+/* "<from>-<to>" or "<from>-<to>.<n>", each perhaps with "_<round>" */
 static bool parse_backfill(const char *dataset_id, char *name, struct ledger_job *job)
 {
     uint64_t turn = 0;
+    if (!parse_round(name, job))
+        return false;
     char *dot = strchr(name, '.');
     if (dot && parse_u64(dot + 1, TURN_MAX, &turn))
         return false;
@@ -259,6 +289,7 @@ static bool parse_replay(const char *dataset_id, const char *name, struct ledger
         job->from = job->to = 0;
         job->batch = mem_copy_text(subject);
     }
+    job->round = 1;
     job->id = mem_print("j/%s/" REPLAY "%s", dataset_id, strchr(name, '/') + 1);
     return true;
 }
@@ -281,16 +312,53 @@ bool ledger_parse_name(const char *dataset_id, const char *name, struct ledger_j
     return true;
 }
 
+static void name_key(struct ledger_op *op, enum ledger_mark mark)
+{
+    mem_free(op->key);
+    op->key = add_end(op->stem, op->round, mark);
+}
+
+static void put_job(struct ledger_op *op)
+{
+    name_key(op, op->mark);
+    call_s3(op, S3_PUT, on_job_put);
+}
+
+static void look_at_round(struct ledger_op *op)
+{
+    name_key(op, LEDGER_DONE);
+    call_s3(op, S3_HEAD, on_round);
+}
+
+static void on_round(struct s3_call *call)
+{
+    struct ledger_op *op = op_of(call);
+    if (call->fault.code == OK) {
+        op->round++;
+        look_at_round(op);
+    } else if (call->fault.code == ERR_NOT_FOUND) {
+        put_job(op);
+    } else {
+        finish(op, &call->fault);
+    }
+}
+
 void ledger_job(struct ledger *ledger, struct ledger_op *op,
                 const struct dataset_settings *dataset, const struct ledger_job *job,
                 enum ledger_mark mark)
 {
-    AUTO_TEXT char *name = ledger_name(job, mark);
+    AUTO_TEXT char *name = stem_of(job);
     begin(ledger, op, dataset, "jobs/", name);
+    op->stem = mem_copy_text(op->key);
+    op->mark = mark;
+    op->round = 1;
     write_member(&op->body, "{\"dataset\":", dataset->id);
     write_member(&op->body, mark == LEDGER_DONE ? ",\"done\":" : ",\"job\":", job->id);
     buf_add_text(&op->body, ",\"version\":1}\n");
-    call_s3(op, S3_PUT, on_job_put);
+    if (job->generation > 1) /* no two orders have the same */
+        put_job(op);
+    else
+        look_at_round(op);
 }
 
 static void on_job_put(struct s3_call *call)
@@ -324,19 +392,21 @@ static void note_object(struct ledger_op *op, const struct s3_object *object)
     op->job[op->jobs++] = job;
 }
 
-/* By id, the last generation first; of one generation what is done comes first. */
+/* By id, the last generation and round first; of these what is done comes first. */
 static int compare_jobs(const void *a, const void *b)
 {
     const struct ledger_job *left = a, *right = b;
     int order = strcmp(left->id, right->id);
     if (!order)
         order = (left->generation < right->generation) - (left->generation > right->generation);
+    if (!order)
+        order = (left->round < right->round) - (left->round > right->round);
     return order ? order : right->done - left->done;
 }
 
 /*
- * The first record of an id decides. Earlier generations of the same order ended, or were given
- * up when it was ordered once more.
+ * The first record of an id decides. Earlier generations and rounds of the same order ended, or
+ * were given up when it was ordered once more.
  */
 size_t ledger_keep_open(struct ledger_job *job, size_t jobs)
 {

@@ -10,7 +10,9 @@
  *   {prefix}{dataset}/_sluice/jobs/replay/<generation>/<from>-<to>.json   a replay of a range,
  *   {prefix}{dataset}/_sluice/jobs/replay/<generation>/<batch>.json       of one batch
  *
- * A job ordered "again" is <from>-<to>.<n>, a replay …/<n>.json. What these say is made durable before Redis is told.
+ * A job ordered "again" is <from>-<to>.<n>, a replay …/<n>.json. Redis forgets jobs after a while;
+ * one that is ordered anew then has the id of one that is done: its records end with _<round>,
+ * from 2 on. What these say is made durable before Redis is told.
  * Main thread, a client of its own: small and rare.
  */
 #ifndef SLUICE_DAEMON_LEDGER_H
@@ -26,11 +28,14 @@ void ledger_free(struct ledger *ledger);
 struct ledger_job {
     char *id; /* of the task: "j/<dataset>/<from>-<to>", "j/<dataset>/replay/…" or "…/<n>" */
     int64_t generation; /* 1: no replay */
+    int64_t round;      /* from 1 on; 0 is as good as 1. Of replays always 1 */
     int64_t from, to;
     char *batch;        /* replay of one batch, without a range; or NULL */
     int64_t ordered_ms; /* by the store: when it was written down */
     bool done;          /* recorded as such; private */
 };
+
+enum ledger_mark { LEDGER_ORDERED, LEDGER_DONE };
 
 /*
  * One operation, zeroed before its first use and kept until `done` (exactly once, from the loop,
@@ -46,7 +51,9 @@ struct ledger_op {
     struct ledger *ledger;
     const struct dataset_settings *dataset;
     struct s3_call call;
-    char *key, *token;
+    char *key, *token, *stem; /* stem: of the keys of a job */
+    enum ledger_mark mark;
+    int64_t round;
     struct buf body;
 };
 void ledger_cancel(struct ledger_op *op); /* `done` follows, ERR_CANCELLED; none running: no */
@@ -56,13 +63,15 @@ void ledger_op_release(struct ledger_op *op); /* not while it is running */
 void ledger_anchor(struct ledger *ledger, struct ledger_op *op,
                    const struct dataset_settings *dataset, int64_t start_ms);
 
-/* Records an ordered job (its id and generation), or that it is done. Recorded already: no effect. */
-enum ledger_mark { LEDGER_ORDERED, LEDGER_DONE };
+/*
+ * Records an ordered job (its id and generation), or that it is done, in the first round that is not
+ * done. Recorded already: no effect.
+ */
 void ledger_job(struct ledger *ledger, struct ledger_op *op,
                 const struct dataset_settings *dataset, const struct ledger_job *job,
                 enum ledger_mark mark);
 
-/* The jobs that are recorded as ordered and not as done; of replays with one id the last. */
+/* The jobs that are recorded as ordered and not as done; of those with one id the last. */
 void ledger_open_jobs(struct ledger *ledger, struct ledger_op *op,
                       const struct dataset_settings *dataset);
 

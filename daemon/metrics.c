@@ -10,7 +10,7 @@
 struct metrics_exported {
     struct metrics_exported *next;
     char *dataset;
-    int64_t bytes;
+    int64_t bytes, saving, saved;
 };
 
 static const struct {
@@ -28,7 +28,7 @@ void metrics_count_dead(struct metrics *metrics, enum err why)
     metrics->dead_by_class[why]++;
 }
 
-int64_t *metrics_exported(struct metrics *metrics, const char *dataset)
+static struct metrics_exported *exported_of(struct metrics *metrics, const char *dataset)
 {
     struct metrics_exported **at = &metrics->exported;
     while (*at && strcmp((*at)->dataset, dataset) != 0)
@@ -37,7 +37,25 @@ int64_t *metrics_exported(struct metrics *metrics, const char *dataset)
         *at = mem_alloc(sizeof **at);
         (*at)->dataset = mem_copy_text(dataset);
     }
-    return &(*at)->bytes;
+    return *at;
+}
+
+int64_t *metrics_exported(struct metrics *metrics, const char *dataset)
+{
+    return &exported_of(metrics, dataset)->bytes;
+}
+
+int64_t metrics_unsaved(struct metrics *metrics, const char *dataset)
+{
+    struct metrics_exported *exported = exported_of(metrics, dataset);
+    exported->saving = exported->bytes;
+    return exported->saving - exported->saved;
+}
+
+void metrics_saved(struct metrics *metrics)
+{
+    for (struct metrics_exported *at = metrics->exported; at; at = at->next)
+        at->saved = at->saving;
 }
 
 void metrics_release(struct metrics *metrics)

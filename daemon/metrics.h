@@ -58,9 +58,13 @@ void metrics_count_dead(struct metrics *metrics, enum err why);
 
 /*
  * The counter of bytes that a dataset has cost at Data Access since the start, repetitions
- * included: contracts cap them. Never moves. The lasting record are the manifests.
+ * included: contracts cap them. Never moves.
  */
 int64_t *metrics_exported(struct metrics *metrics, const char *dataset);
+
+/* What is to be added to the lasting count of a dataset (in Redis), and that it has been, for all. */
+int64_t metrics_unsaved(struct metrics *metrics, const char *dataset);
+void metrics_saved(struct metrics *metrics);
 
 /* Prometheus text format 0.0.4. */
 void metrics_print(const struct metrics *metrics, struct buf *out);

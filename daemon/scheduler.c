@@ -8,6 +8,8 @@
  */
 #include "daemon/scheduler.h"
 
+#include <inttypes.h>
+
 #include "daemon/inbox.h"
 #include "daemon/pool.h"
 #include "daemon/repair.h"
@@ -324,6 +326,24 @@ static void on_ended(struct task *task)
 
 /* ---- ticks */
 
+/* What datasets have cost goes with the tick. If its answer is lost, a second may count twice. */
+static void send_tick(struct scheduler *scheduler)
+{
+    struct core *core = scheduler->core;
+    size_t datasets = core->settings->datasets;
+    char **word = mem_alloc_array(datasets, sizeof *word);
+    for (size_t i = 0; i < datasets; i++) {
+        int64_t bytes = metrics_unsaved(&core->metrics, scheduler->dataset[i]);
+        word[i] = bytes > 0 ? mem_print("%s=%" PRId64, scheduler->dataset[i], bytes)
+                            : mem_copy_text(scheduler->dataset[i]);
+    }
+    queue_tick(core->queue, &scheduler->tick_op, (const char *const *)word, datasets,
+               core->settings->queue.retention_ms);
+    for (size_t i = 0; i < datasets; i++)
+        mem_free(word[i]);
+    mem_free(word);
+}
+
 static void on_tick(struct timer *timer)
 {
     struct scheduler *scheduler = container_of(timer, struct scheduler, tick);
@@ -334,8 +354,7 @@ static void on_tick(struct timer *timer)
         return;
     scheduler->ticking = true;
     scheduler->tick_op.done = on_ticked;
-    queue_tick(core->queue, &scheduler->tick_op, scheduler->dataset, core->settings->datasets,
-               core->settings->queue.retention_ms);
+    send_tick(scheduler);
 }
 
 static void on_ticked(struct queue_op *op)
@@ -346,6 +365,7 @@ static void on_ticked(struct queue_op *op)
     if (!op->fault.code) {
         scheduler->figures.live_daemons = op->live_daemons;
         scheduler->figures.seq = op->seq;
+        metrics_saved(&core->metrics);
         repair_note_tick(core, op);
         aep_set_fleet(core->aep, (int)(op->live_daemons > 0 ? op->live_daemons : 1));
         if (op->inbox > 0 && !scheduler->draining)

@@ -2,7 +2,8 @@
 /*
  * purge: deletes a generation of a dataset, and nothing else.
  *
- *   is all of it over in Redis? ─▶ LIST, count ─▶ confirmed? ─▶ DELETE ─▶ LIST: what is left?
+ *   is all of it over in Redis? ─▶ LIST, count ─▶ confirmed? ─▶ ABORT its uploads, DELETE
+ *     ─▶ LIST: what is left?
  *
  * What goes first makes the rest meaningless: the job's record in the ledger (a loss of Redis
  * would order it again), then the manifests (what none names does not exist for a reader), then
@@ -38,8 +39,9 @@ struct purge {
     char *manifests;                /* what the keys of all manifests begin with */
     struct verify_prefixes folders; /* those that hold the generation, none inside another */
     int64_t objects, named, bytes;  /* found; manifests among them */
-    int64_t deleted;
-    struct s3_call list;
+    int64_t uploads;                /* begun and not ended */
+    int64_t deleted, aborted;
+    struct s3_call list, abort;
     struct slot slot[SLOTS];
     size_t next, busy; /* of the page that is being deleted */
     bool (*spares)(const char *key);
@@ -89,6 +91,7 @@ static int purge_run(struct ctl *ctl)
     ctl_clients_release(&purge->clients);
     verify_prefixes_release(&purge->folders);
     s3_call_release(&purge->list);
+    s3_call_release(&purge->abort);
     mem_free(purge->records);
     mem_free(purge->manifests);
     mem_free(purge);
@@ -182,12 +185,13 @@ static int purge_all(struct purge *purge)
         AUTO_TEXT char *how = mem_print("%s; repeat this", purge->fault.text);
         return report(purge, fault_status(purge->fault.code), how);
     }
-    purge->objects = purge->named = purge->bytes = 0;
+    purge->objects = purge->named = purge->bytes = purge->uploads = 0;
     if (count(purge))
         return ctl_refuse(purge->ctl, fault_status(purge->fault.code), "%s", purge->fault.text);
-    if (purge->objects > 0)
-        return report(purge, EX_TEMPFAIL,
-                      "objects appeared meanwhile: is somebody still writing? Repeat this");
+    if (purge->objects + purge->uploads > 0)
+        return report(
+            purge, EX_TEMPFAIL,
+            "objects or uploads appeared meanwhile: is somebody still writing? Repeat this");
     return report(purge, EX_OK, NULL);
 }
 
@@ -220,6 +224,26 @@ static void begin_listing(struct purge *purge)
         (struct s3_call){ .op = S3_LIST, .deadline_ms = DEADLINE_MS, .done = on_listed };
 }
 
+/* The next page of uploads, in the same way. */
+static bool next_uploads(struct purge *purge, const char *prefix, bool *begun)
+{
+    struct s3_call *list = &purge->list;
+    if (purge->fault.code || (*begun && !list->uploads.next_key))
+        return false;
+    AUTO_TEXT char *key = *begun ? mem_copy_text(list->uploads.next_key) : NULL;
+    AUTO_TEXT char *id = *begun ? mem_copy_text(list->uploads.next_id) : NULL;
+    begin_listing(purge);
+    list->op = S3_LIST_UPLOADS;
+    list->key = prefix;
+    list->token = key;
+    list->upload_id = id;
+    *begun = true;
+    s3_start(purge->clients.s3, list);
+    loop_run(purge->ctl->loop);
+    purge->fault = list->fault;
+    return !purge->fault.code;
+}
+
 static enum err count(struct purge *purge)
 {
     for (size_t i = 0; i < purge->folders.count; i++) {
@@ -232,6 +256,9 @@ static enum err count(struct purge *purge)
                 purge->named += is_in(object->key, purge->manifests);
                 purge->bytes += object->size;
             }
+        begun = false;
+        while (next_uploads(purge, purge->folders.prefix[i], &begun))
+            purge->uploads += (int64_t)purge->list.uploads.count;
     }
     return purge->fault.code;
 }
@@ -313,10 +340,41 @@ static void delete_below(struct purge *purge, const char *prefix,
         delete_page(purge);
 }
 
+/* ---- uploads: what is under way would become an object */
+
+static void on_aborted(struct s3_call *call)
+{
+    struct purge *purge = container_of(call, struct purge, abort);
+    purge->fault = call->fault;
+    purge->aborted += !call->fault.code;
+    loop_stop(purge->ctl->loop);
+}
+
+static void abort_below(struct purge *purge, const char *prefix)
+{
+    bool begun = false;
+    while (next_uploads(purge, prefix, &begun))
+        for (size_t i = 0; i < purge->list.uploads.count && !purge->fault.code; i++) {
+            const struct s3_begun *upload = &purge->list.uploads.upload[i];
+            if (!is_ours(purge, upload->key))
+                continue;
+            s3_call_release(&purge->abort);
+            purge->abort = (struct s3_call){ .op = S3_ABORT,
+                                             .key = upload->key,
+                                             .upload_id = upload->id,
+                                             .deadline_ms = DEADLINE_MS,
+                                             .done = on_aborted };
+            s3_start(purge->clients.s3, &purge->abort);
+            loop_run(purge->ctl->loop);
+        }
+}
+
 static enum err delete_all(struct purge *purge)
 {
     delete_below(purge, purge->records, spare_done);
     delete_below(purge, purge->records, spare_none);
+    for (size_t i = 0; i < purge->folders.count; i++)
+        abort_below(purge, purge->folders.prefix[i]);
     delete_below(purge, purge->manifests, spare_none);
     for (size_t i = 0; i < purge->folders.count; i++)
         delete_below(purge, purge->folders.prefix[i], spare_none);
@@ -331,9 +389,10 @@ static void put_json(const struct purge *purge, int code)
     json_write_text(&dataset, purge->dataset->id, strlen(purge->dataset->id));
     printf("{\"command\":\"purge\",\"dataset\":%s,\"generation\":%" PRId64
            ",\"objects\":%" PRId64 ",\"manifests\":%" PRId64 ",\"bytes\":%" PRId64
-           ",\"deleted\":%" PRId64 ",\"exit\":%d}\n",
+           ",\"uploads\":%" PRId64 ",\"deleted\":%" PRId64 ",\"aborted\":%" PRId64
+           ",\"exit\":%d}\n",
            buf_text(&dataset), purge->generation, purge->objects, purge->named, purge->bytes,
-           purge->deleted, code);
+           purge->uploads, purge->deleted, purge->aborted, code);
 }
 
 static int report(struct purge *purge, int code, const char *sentence)
@@ -345,7 +404,9 @@ static int report(struct purge *purge, int code, const char *sentence)
                purge->objects, purge->generation, purge->dataset->as);
         printf("%12" PRId64 "  of these are manifests\n", purge->named);
         printf("%12" PRId64 "  bytes in all\n", purge->bytes);
-        printf("%12" PRId64 "  deleted\n", purge->deleted);
+        printf("%12" PRId64 "  unfinished uploads\n", purge->uploads);
+        printf("%12" PRId64 "  deleted, with %" PRId64 " uploads aborted\n", purge->deleted,
+               purge->aborted);
     }
     return sentence ? ctl_refuse(purge->ctl, code, "%s", sentence) : code;
 }

@@ -95,7 +95,7 @@ void queue_relist(struct queue *queue, struct queue_op *op, const struct queue_t
 void queue_release(struct queue *queue, struct queue_op *op, const struct queue_task *task,
                    int64_t delay_ms, const struct queue_field *field, size_t fields);
 
-/* Due delays and lapsed leases of all datasets, each second; says what it buried. */
+/* Each second: due delays, lapsed leases; says what it buried. Names: <id>[=<bytes it cost>] */
 void queue_tick(struct queue *queue, struct queue_op *op, const char *const *dataset,
                 size_t datasets, int64_t retention_ms);
 

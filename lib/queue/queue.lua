@@ -20,8 +20,8 @@
 --   gc                               LIST  ended tasks whose children are to be removed
 --
 -- Not derivable: rows:<batch> (results of its completed files), ds:<dataset> (options),
--- datasets, daemons (live owners), inbox, inbox:rejected, seq (counts mutations; if a client sees
--- it fall, Redis lost writes), events (capped audit log).
+-- exported (HASH, bytes by dataset), datasets, daemons (live owners), inbox, inbox:rejected, seq
+-- (counts mutations; if a client sees it fall, Redis lost writes), events (capped audit log).
 --
 --   status  pending -> in-progress -> completed, or failed until an operator retries it
 --   phase   fan (being listed) -> wait (for children) -> fin (batch: to be committed, job: to be
@@ -1183,18 +1183,30 @@ local function move_due(limit)
   return #due
 end
 
+-- "<dataset>", or "<dataset>=<bytes>": what it has cost at the source since the last tick.
+local function need_costs(words)
+  local datasets, bytes = {}, {}
+  for i, word in ipairs(words) do
+    local ds, count = word:match('^([^=]+)=(.+)$')
+    datasets[i] = need_dataset_name(ds or word)
+    bytes[i] = need_int(count or '0', 'bytes', 0, 9e15)
+  end
+  return datasets, bytes
+end
+
 local function tick(a) -- owner ttl_ms retention_ms max_lost dataset…
   local owner, ttl_ms = need_token(a[1], 'owner', 200), need_int(a[2], 'ttl', 1, 86400000)
   local retention_ms = need_int(a[3], 'retention', 0, 9e12)
   local max_lost, moved = need_int(a[4], 'max_lost', 1, 1000), 0
-  local datasets, seen = rest(a, 5), { lapsed = 0, poisoned = {} }
-  for _, ds in ipairs(datasets) do
-    need_dataset_name(ds)
-  end
+  local datasets, bytes = need_costs(rest(a, 5))
+  local seen = { lapsed = 0, poisoned = {} }
   local before = tonumber(call('ZSCORE', P .. 'daemons', owner) or 0) -- the owner knows better?
   call('ZADD', P .. 'daemons', NOW + ttl_ms, owner)
   call('ZREMRANGEBYSCORE', P .. 'daemons', '-inf', NOW)
-  for _, ds in ipairs(datasets) do
+  for i, ds in ipairs(datasets) do
+    if bytes[i] > 0 then
+      call('HINCRBY', P .. 'exported', ds, bytes[i])
+    end
     for _, lease in ipairs({ 'lease:x:', 'lease:f:' }) do
       moved = moved + move_lapsed(P .. lease .. ds, max_lost, MOVES_MAX - moved, seen)
     end
@@ -1543,7 +1555,8 @@ local function stat_dataset(ds)
     'uncommitted=' .. call('ZCARD', P .. 'order:' .. ds),
     'gated=' .. call('ZCARD', P .. 'shut:' .. ds),
     'unlisted=' .. call('ZCARD', P .. 'unlisted:' .. ds),
-    'max_f=' .. (option(ds, 'max_f') or 'none'), 'max_x=' .. (option(ds, 'max_x') or 'none') }, ' ')
+    'max_f=' .. (option(ds, 'max_f') or 'none'), 'max_x=' .. (option(ds, 'max_x') or 'none'),
+    'exported=' .. (call('HGET', P .. 'exported', ds) or '0') }, ' ')
 end
 
 local function stat()

@@ -90,3 +90,24 @@ def test_calls_of_a_batch(files_of_each, world, sim, sluiced, redis):
     files = sum(files_of_each)
     assert sum(calls.values()) <= 3 * files, "metered calls per file"
     assert daemon.metric("sluice_files_stored_total") == files + 1
+
+
+def test_what_was_exported_is_counted_for_good(world, sim, sluiced, redis):
+    """Over restarts, in Redis; the metric begins anew."""
+    data, other = world.dataset(), world.dataset()
+    data.batch([1000, 50])
+    other.batch([7])
+    daemon = sluiced()
+    daemon.start()
+
+    def kept(dataset):
+        return int(redis.command("HGET", "sluice:exported", dataset.id) or 0)
+    wait_until(lambda: kept(data) == 1050 and kept(other) == 7, 60, "both are kept")
+    daemon.stop()
+    daemon.start()
+    sim.add(data.batch([300], created=now_ms(), updated=now_ms()))
+    wait_until(lambda: kept(data) == 1350, 60, "both lives")
+    assert kept(other) == 7 and daemon.metric("sluice_exported_bytes_total") == 300
+    lines = redis.command("FCALL_RO", "sluice_stat", 1, "sluice:").split("\n")
+    assert {line.split()[0]: line.split()[-1] for line in lines[:2]} == {
+        data.id: "exported=1350", other.id: "exported=7"}

@@ -171,6 +171,39 @@ def test_all_is_lost_under_a_live_daemon(world, sim, sluiced, redis, bucket, jud
     assert redis.command("EXISTS", f"sluice:t:{job}") == "0", "done is done"
 
 
+def test_a_job_ordered_anew_is_not_taken_for_the_one_that_is_done(
+        world, sim, sluiced, redis, bucket, judge):
+    """Redis has forgotten the first (queue.retention), the ledger has not: the second has records
+    of its own and comes back if all is lost."""
+    data = world.dataset()
+    data.batch([10], created=1_706_745_600_000)
+    sim.start()
+    daemon = sluiced()
+    daemon.config["datasets"][0]["start"] = "2024-03-01"
+    daemon.start()
+    ready(daemon)
+    order = ("FCALL", "sluice_backfill", 1, "sluice:", data.id, "2024-02-01", "2024-02-02")
+    record = f"{DAY}jobs/1706745600000-1706832000000"
+
+    def ordered():
+        return wait_until(lambda: redis.command(*order), 20).split()[1]
+    job = ordered()
+    wait_until(lambda: field(redis, job, "status") == "completed", 40, "the job is done")
+    redis.command("FCALL", "sluice_tick", 1, "sluice:", "test", 1000, 0, 5, data.id)
+    assert redis.command("EXISTS", f"sluice:t:{job}") == "0"
+    sim.add(data.batch([2 * MIB], created=1_706_745_700_000))
+    sim.arm(f"slow:bytes_per_second={MIB // 2}")
+    assert ordered() == job
+    wait_until(lambda: f"{record}_2.json" in bucket.objects(DAY), 20, "a record of its own")
+    redis.command("FLUSHALL")
+    wait_until(lambda: redis.command("EXISTS", f"sluice:t:{job}") == "1", 20, "the job is back")
+    sim.disarm()
+    wait_until(lambda: field(redis, job, "status") == "completed", 40, "done once more")
+    assert f"{record}_2.done.json" in bucket.objects(DAY)
+    assert f"{record}_3.json" not in bucket.objects(DAY)
+    judge()
+
+
 def test_all_is_lost_under_two_daemons(world, sim, sluiced, redis, judge):
     """Both repair and enrol at the same time, more than once."""
     busy(world, sim, 6)

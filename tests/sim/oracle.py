@@ -32,7 +32,7 @@ HEAD = {"batch", "bytes", "consolidates", "created", "dataset", "failed_records"
         "generation", "records", "replaces", "replaces_external", "replay_reason", "sandbox",
         "snapshot", "version"}
 PROBES = ("_sluice/probe", "_sluice/probe-checksum")  # the daemon's start-up probe leaves these
-RECORD = re.compile(r"/_sluice/(tail|jobs/(\d+-\d+(\.\d+)?|replay/\d+/[^/]+(/\d+)?)(\.done)?)"
+RECORD = re.compile(r"/_sluice/(tail|jobs/(\d+-\d+(\.\d+)?(_\d+)?|replay/\d+/[^/]+(/\d+)?)(\.done)?)"
                     r"\.json$")  # its ledger
 GENERATION = re.compile(r"/_generation=(\d+)/")  # the folder of a replay
 PLAIN = re.compile(r"[A-Za-z0-9._=-]")

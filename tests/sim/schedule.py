@@ -31,7 +31,7 @@ SCRIPTS = (
     "compaction:p=0.02,times=20", "compaction:p=0.02,times=20,how=rename",
     "consolidation:p=0.01,times=6", "consolidation:p=0.01,times=6,batches=9,after_ms=7200000",
     "replacement:p=0.01,times=4", "replacement:p=0.01,times=4,listing=ALL,batches=2",
-    "reverted:p=0.01,times=6,merged=0", "row_expiry:p=0.01,times=5", "odd_batches:p=0.05,times=3",
+    "reverted:p=0.01,times=6", "row_expiry:p=0.01,times=5", "odd_batches:p=0.05,times=3",
     "auth_401_once:p=0.02,times=5", "expired_token:seconds=1", "expired_token:seconds=1,says=9000",
     "throttle_429_bare:times=2,p=0.05", "throttle_429_retry_after:seconds=1,p=0.02",
     "retry_after_date:seconds=1,p=0.02,times=1", "retry_after_odd:values=0|-5|soon,times=2,p=0.02",
@@ -206,8 +206,6 @@ class Schedule:
     def revert(self, data):
         """Taken back."""
         for batch in self.readable(data):
-            if batch.merges():
-                continue
             self.world.revert(batch, self.chance.randint(1, 30) * HOUR)
 
     def expire(self, data):

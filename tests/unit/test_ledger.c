@@ -13,33 +13,41 @@ static const struct {
     const char *id, *ordered, *done;
     int64_t generation, from, to;
     const char *batch;
+    int64_t round;
 } good[] = {
     { "j/5f1a/1706745600000-1706918400000", "1706745600000-1706918400000.json",
-      "1706745600000-1706918400000.done.json", 1, 1706745600000, 1706918400000, NULL },
+      "1706745600000-1706918400000.done.json", 1, 1706745600000, 1706918400000, NULL, 1 },
     { "j/5f1a/1706745600000-1706918400000/2", "1706745600000-1706918400000.2.json",
-      "1706745600000-1706918400000.2.done.json", 1, 1706745600000, 1706918400000, NULL },
-    { "j/5f1a/0-1", "0-1.json", "0-1.done.json", 1, 0, 1, NULL },
+      "1706745600000-1706918400000.2.done.json", 1, 1706745600000, 1706918400000, NULL, 1 },
+    { "j/5f1a/0-1", "0-1.json", "0-1.done.json", 1, 0, 1, NULL, 1 },
+    { "j/5f1a/0-1", "0-1_2.json", "0-1_2.done.json", 1, 0, 1, NULL, 2 },
+    { "j/5f1a/0-1/3", "0-1.3_12.json", "0-1.3_12.done.json", 1, 0, 1, NULL, 12 },
     { "j/5f1a/replay/1706745600000-1706918400000",
       "replay/1764534000000/1706745600000-1706918400000.json",
       "replay/1764534000000/1706745600000-1706918400000.done.json", 1764534000000,
-      1706745600000, 1706918400000, NULL },
-    { "j/5f1a/replay/5-6/2", "replay/7/5-6/2.json", "replay/7/5-6/2.done.json", 7, 5, 6, NULL },
+      1706745600000, 1706918400000, NULL, 1 },
+    { "j/5f1a/replay/5-6/2", "replay/7/5-6/2.json", "replay/7/5-6/2.done.json", 7, 5, 6, NULL,
+      1 },
     { "j/5f1a/replay/01HNH00ABC", "replay/7/01HNH00ABC.json", "replay/7/01HNH00ABC.done.json",
-      7, 0, 0, "01HNH00ABC" },
+      7, 0, 0, "01HNH00ABC", 1 },
     { "j/5f1a/replay/a.b@c:d-e/12", "replay/7/a.b@c:d-e/12.json",
-      "replay/7/a.b@c:d-e/12.done.json", 7, 0, 0, "a.b@c:d-e" },
+      "replay/7/a.b@c:d-e/12.done.json", 7, 0, 0, "a.b@c:d-e", 1 },
+    { "j/5f1a/replay/5-6_2", "replay/7/5-6_2.json", "replay/7/5-6_2.done.json", 7, 0, 0,
+      "5-6_2", 1 },
 };
 
 static void check_name(size_t i, const char *name, enum ledger_mark mark)
 {
     struct ledger_job job = { .id = (char *)(uintptr_t)good[i].id,
-                              .generation = good[i].generation };
+                              .generation = good[i].generation,
+                              .round = good[i].round };
     enum ledger_mark got;
     AUTO_TEXT char *made = ledger_name(&job, mark);
     assert_string_equal(made, name);
     assert_true(ledger_parse_name("5f1a", name, &job, &got));
     assert_string_equal(job.id, good[i].id);
     assert_int_equal(job.generation, good[i].generation);
+    assert_int_equal(job.round, good[i].round);
     assert_true(!job.batch == !good[i].batch);
     if (job.batch)
         assert_string_equal(job.batch, good[i].batch);
@@ -79,6 +87,11 @@ static void other_objects_are_no_jobs(void **state)
         "a-b.json",
         "1-99999999999999999999.json",
         "1-2/3.json",
+        "1-2_.json",
+        "1-2_1.json",
+        "1-2_x.json",
+        "1-2_2.3.json",
+        "1-2_2_2.json",
         "x1-2.json",
         "1-2.json.json",
         "replay/.json",
@@ -106,6 +119,13 @@ static void only_open_jobs_are_kept(void **state)
         "1-2.json",
         "3-4.json",
         "1-2.2.json",
+        "5-6.json",
+        "5-6.done.json",
+        "5-6_2.done.json",
+        "5-6_3.json",
+        "5-6_2.json",
+        "7-8_2.done.json",
+        "7-8.json",
         "replay/7/B.json",
         "replay/9/B.json",
         "replay/8/B.done.json",
@@ -121,8 +141,8 @@ static void only_open_jobs_are_kept(void **state)
         const char *id;
         int64_t generation;
     } open[] = {
-        { "j/5f1a/1-2/2", 1 },    { "j/5f1a/3-4", 1 },        { "j/5f1a/replay/3-4", 4 },
-        { "j/5f1a/replay/B", 9 }, { "j/5f1a/replay/C/2", 6 },
+        { "j/5f1a/1-2/2", 1 },      { "j/5f1a/3-4", 1 },      { "j/5f1a/5-6", 1 },
+        { "j/5f1a/replay/3-4", 4 }, { "j/5f1a/replay/B", 9 }, { "j/5f1a/replay/C/2", 6 },
     };
     struct ledger_job job[sizeof name / sizeof *name];
     size_t jobs = 0;

@@ -172,6 +172,13 @@ static void exported_bytes_are_told_by_dataset(void **state)
                            "sluice_exported_bytes_total{dataset=\"5f1a\"} 10\n"));
     assert_non_null(strstr(buf_text(&out), "\nsluice_exported_bytes_total{dataset=\"a\\\"b\"} "
                                            "9223372036854775807\n"));
+    assert_int_equal(metrics_unsaved(&metrics, "5f1a"), 10);
+    *first += 5; /* while the answer is awaited, which may be a fault */
+    assert_int_equal(metrics_unsaved(&metrics, "5f1a"), 15);
+    *first += 2;
+    metrics_saved(&metrics);
+    assert_int_equal(metrics_unsaved(&metrics, "5f1a"), 2);
+    assert_int_equal(metrics_unsaved(&metrics, "new"), 0);
     metrics_release(&metrics);
     assert_null(metrics.exported);
 }
