@@ -297,7 +297,7 @@ class Stage:
     async def settle(self):
         """Until the bucket is right and stays so; all that could still happen in the world
         does. Else the last verdict is the problem."""
-        deadline, look, done = time.monotonic() + SETTLE_S, 0, 0
+        deadline, look, done = time.monotonic() + SETTLE_S, 0, None
         over = clock.now_ms() + GRACE_MS
         good = 0
         while good < QUIET_STEPS:
@@ -306,8 +306,8 @@ class Stage:
                 good += 1
                 continue
             self.jump()
-            if len(self.store.objects) > done:  # it goes on, however slowly
-                deadline, done = time.monotonic() + SETTLE_S, len(self.store.objects)
+            if self.ended() != done:  # it goes on, however slowly
+                deadline, done = time.monotonic() + SETTLE_S, self.ended()
             if clock.now_ms() < over or time.monotonic() < look:
                 continue
             verdict = self.verdict()
@@ -318,6 +318,10 @@ class Stage:
         verdict = self.verdict()
         if not verdict.ok:
             self.problems.append("right at first, then:\n" + verdict.table())
+
+    def ended(self):
+        """Grows with what was stored, or decided not to be."""
+        return len(self.store.objects), self.redis.zcard("sluice:done")
 
     def verdict(self):
         """The oracle's."""
