@@ -67,14 +67,19 @@ TABLE = [
     Mutant("cursor-stays", QUEUE, "set(task, { offset = cursor, lost = 0 })",
            "set(task, { lost = 0 })"),
     Mutant("fan-not-repeatable", QUEUE, "if is_repeated_fan(task, owner, fence, cursor, sealed) then",
-           "if false then"),
+           "if false then",
+           test="test_queue_library.py::"
+                "test_sealed_fan_repeated_is_recognised_by_its_holder_only"),
     Mutant("fan-in-before-sealed", QUEUE, "if not task or task.phase ~= 'wait' then",
            "if not task or task.phase == 'end' or task.phase == 'fin' or task.kind == 'tail' then"),
     Mutant("parent-not-told", QUEUE, "  leave_parents(task)\n  return note(task.id, 'completed', task.owner)",
            "  return note(task.id, 'completed', task.owner)"),
-    Mutant("waits-for-the-completed", QUEUE, "if stays_ended(task) then", "if false then"),
+    Mutant("waits-for-the-completed", QUEUE, "if stays_ended(task) then", "if false then",
+           test="test_queue_library.py::test_submit_says_have_and_revived"),
     Mutant("dead-child-not-noted", QUEUE, "call('SADD', P .. 'dead:' .. id, task.id)\n    settle(load(id))",
-           "settle(load(id))"),
+           "settle(load(id))",
+           test="test_queue_library.py::"
+                "test_dead_files_fail_the_batch_once_nothing_else_is_open"),
     Mutant("row-not-kept", QUEUE, "call('HSET', P .. 'rows:' .. task.parent, task.id, row)", ""),
     Mutant("rows-not-counted", QUEUE, "if lacks_rows(task) then\n    relist(task)\n    return\n  end", "",
            test="test_queue_library.py::test_a_batch_without_the_rows_of_its_files_is_listed_again"),
@@ -91,7 +96,8 @@ TABLE = [
     # ---- the daemon
     Mutant("done-before-complete", STEPS, "    if (file->parts.count > 1)\n        return FILE_ENDS;",
            "    if (file->parts.count > 1) {\n        file->crc32c = parts_crc32c(&file->parts);\n"
-           "        return file->fault.code ? FILE_LOOK : FILE_REPORT;\n    }"),
+           "        return file->fault.code ? FILE_LOOK : FILE_REPORT;\n    }",
+           test="test_queue_library.py::test_done_repeated_answers_ok_to_the_same_lease_only"),
     Mutant("complete-not-doubted", STEPS,
            "return err && !resume_doubts(err) ? FILE_COMPLETE : doubt(file);",
            "return FILE_REPORT + 0 * (int)err;"),
