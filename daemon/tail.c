@@ -385,12 +385,13 @@ static void on_page_queued(struct queue_op *op)
         rest(tail); /* after the last page */
 }
 
-/* What a complete walk over the past says about the sweeps to come. */
+/* What a full walk says about the sweeps to come. It has not seen what is older than the start. */
 static void note_walk(struct tail *tail)
 {
-    int64_t overlap = tail->task.core->settings->aep.overlap_ms, began = began_at(tail);
-    int64_t swept = tail->swept > 0 ? tail->swept : began;
-    int64_t reached = sweep_reached(swept, tail->oldest, overlap);
+    const struct settings *settings = tail->task.core->settings;
+    int64_t began = began_at(tail), past = began - settings->aep.reconcile_window_ms;
+    int64_t swept = tail->swept > 0 ? tail->swept : past > 0 ? past : 1;
+    int64_t reached = sweep_reached(swept, tail->oldest, settings->aep.overlap_ms);
     if (!tail->full)
         return;
     note_time(tail, "reconciled", began);

@@ -2,6 +2,7 @@
 """Batches that change after they were found, and batches that repeat or replace others: what a
 reader of the bucket counts is what AEP holds."""
 import json
+import time
 
 import pytest
 
@@ -106,8 +107,8 @@ def test_withdrawn_after_commit(world, sim, sluiced, redis, judge, lake):
     assert records[second.id]["reason"] == "deleted"
     assert lake.counted() == {kept.id}
     assert daemon.metric("sluice_revocations_total") == 2
-    swept = int(redis.command("HGET", f"sluice:t:tail/{data.id}", "swept"))
-    assert swept > now_ms() - 60_000
+    wait_until(lambda: int(redis.command("HGET", f"sluice:t:tail/{data.id}", "swept"))
+               > now_ms() - 60_000, 60, "the sweep is complete")
     daemon.stop()
     redis.command("FLUSHALL")  # with it, what was swept
     sim.set_status(kept, "inactive")
@@ -115,6 +116,24 @@ def test_withdrawn_after_commit(world, sim, sluiced, redis, judge, lake):
     wait_until(lambda: kept.id in lake.revocations(), 60, "the first walk has seen it")
     assert len(lake.heads()) == 3
     judge()
+
+
+def test_withdrawn_while_all_was_lost(world, sim, sluiced, redis, lake):
+    """Also what was created before `start`, and came by a backfill."""
+    data = world.dataset()
+    old = data.batch([10])
+    daemon = sluiced(aep=QUICK)
+    daemon.config["datasets"][0]["start"] = "2024-03-01"
+    daemon.start()
+    wait_until(lambda: redis.command("SISMEMBER", "sluice:datasets", data.id) == "1", 60)
+    redis.command("FCALL", "sluice_backfill", 1, "sluice:", data.id, "2024-02-01", "2024-02-02")
+    ended(redis, old)
+    daemon.stop()
+    redis.command("FLUSHALL")
+    sim.set_status(old, "inactive")
+    time.sleep(2.5)  # more than the overlap
+    daemon.start()
+    wait_until(lambda: set(lake.revocations()) == {old.id}, 20, "its revocation")
 
 
 def test_objects_are_deleted_where_the_operator_wants_it(world, sim, sluiced, bucket, lake):
