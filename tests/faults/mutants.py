@@ -92,12 +92,12 @@ TABLE = [
            "call('ZADD', P .. 'done', NOW, task.id)\n    open_gate(task.dataset)",
            "call('ZADD', P .. 'done', NOW, task.id)"),
     Mutant("done-not-repeatable", QUEUE,
-           "known.status == 'completed' and known.owner == a[2]", "known.status == 'never'"),
+           "known.status == 'completed' and known.owner == a[2]", "known.status == 'never'",
+           test="test_queue_library.py::test_done_repeated_answers_ok_to_the_same_lease_only"),
     # ---- the daemon
     Mutant("done-before-complete", STEPS, "    if (file->parts.count > 1)\n        return FILE_ENDS;",
            "    if (file->parts.count > 1) {\n        file->crc32c = parts_crc32c(&file->parts);\n"
-           "        return file->fault.code ? FILE_LOOK : FILE_REPORT;\n    }",
-           test="test_queue_library.py::test_done_repeated_answers_ok_to_the_same_lease_only"),
+           "        return file->fault.code ? FILE_LOOK : FILE_REPORT;\n    }"),
     Mutant("complete-not-doubted", STEPS,
            "return err && !resume_doubts(err) ? FILE_COMPLETE : doubt(file);",
            "return FILE_REPORT + 0 * (int)err;"),
