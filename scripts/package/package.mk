@@ -45,8 +45,13 @@ package-test:
 	$(MAKE) deb
 	$(PYTEST) -n 0 tests/package
 
+# What the walk's "Install" talks to; until Ctrl-C.
+simulators:
+	scripts/deps build test
+	scripts/simulators
+
 walk:
 	scripts/deps build test package
 	scripts/walk
 
-.PHONY: install deb package-test walk
+.PHONY: install deb package-test simulators walk
