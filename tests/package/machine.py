@@ -131,7 +131,8 @@ class Machine:
         result = subprocess.run(self.enter("sh", "-c", script), check=False, text=True,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, timeout=timeout_s)
-        assert not check or result.returncode == 0, f"{script}: {result.returncode}\n{result.stdout}"
+        failed = check and result.returncode != 0
+        assert not failed, f"{script}: {result.returncode}\n{result.stdout}"
         return result
 
     def write(self, path, text, mode=0o644):

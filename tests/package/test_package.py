@@ -122,8 +122,9 @@ def configure(machine, sim, store):
                      for name in world.datasets]}))
     secrets = "/etc/sluiced/secrets"
     machine.write(f"{secrets}/aep-client-secret", f"{world.secrets[0]}\n", 0o600)
-    machine.write(f"{secrets}/s3-credentials", f"[default]\naws_access_key_id = {store.access_key}\n"
-                  f"aws_secret_access_key = {store.secret_key}\n", 0o600)
+    keys = (f"[default]\naws_access_key_id = {store.access_key}\n"
+            f"aws_secret_access_key = {store.secret_key}\n")
+    machine.write(f"{secrets}/s3-credentials", keys, 0o600)
 
 
 def manifests(bucket):
