@@ -8,6 +8,7 @@
 # make demo    a minute of it without an Adobe account
 # make bench   speed and memory beside its peers, as a table; BENCH=--quick for a minute's worth
 # make fuzz-smoke   each parser of foreign bytes for a few seconds (FUZZ_SECONDS)
+# make install, deb, package-test, walk   see scripts/package/package.mk
 # make lint    format, layers, sizes, scripts, all warnings of gcc and clang
 #
 # FLOW='tests/flow/test_tail.py -k late', FLOW='tests -m slow': for make flow
@@ -92,16 +93,7 @@ build/deps: scripts/deps
 check: $(UNIT_BIN)
 	@printf '%s\n' $^ | xargs -P $(JOBS) -I{} scripts/run-unit {}
 
-$(FUZZ_BIN): %: %.o $(BUILD)/tests/fuzz/fuzz.o $(BUILD)/parts.a
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
-
-fuzz-run: $(FUZZ_BIN)
-	@printf '%s\n' $^ | xargs -P $(JOBS) -I{} tests/fuzz/run {} $(or $(FUZZ_SECONDS),3)
-
-fuzz-smoke:
-	scripts/deps build lint
-	$(MAKE) -j$(JOBS) fuzz-run BUILD=build/fuzz SAN=1 CC=clang \
-	    CFLAGS='-O1 -g -fsanitize=fuzzer-no-link'
+include tests/fuzz/fuzz.mk scripts/package/package.mk
 
 flow: $(if $(SLUICED),,all)
 	SLUICED=$(abspath $(or $(SLUICED),$(BUILD)/sluiced)) $(PYTEST) $(FLOW)
@@ -143,7 +135,8 @@ lint:
 	$(MAKE) -j$(JOBS) all
 	scripts/check-hardening $(BUILD)/sluiced
 	SLUICED=$(abspath $(BUILD)/sluiced) scripts/check-conf
-	shellcheck $$(grep -lE '^#!/bin/(ba)?sh' scripts/* .ci/*)
+	scripts/check-units $(BUILD)/sluiced
+	shellcheck $$(grep -slE '^#!/bin/(ba)?sh' scripts/* scripts/package/* scripts/package/debian/* .ci/*)
 	$(MAKE) -j$(JOBS) objects BUILD=build/lint-gcc CC=gcc CFLAGS='-O2 -g -Werror'
 	$(MAKE) -j$(JOBS) objects BUILD=build/lint-clang CC=clang CFLAGS='-O2 -g -Werror'
 clean:

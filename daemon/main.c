@@ -29,7 +29,8 @@
 #include "lib/base/log.h"
 #include "lib/net/notify.h"
 
-#define NOTIFY_MS 5000
+#define NOTIFY_MS      5000
+#define STOP_MARGIN_MS 10000
 
 struct program {
     struct core core;
@@ -368,7 +369,9 @@ static void on_signal(void *owner, int signal)
         _exit(EX_UNAVAILABLE);
     }
     program->stopping = true;
-    notify_send("STOPPING=1");
+    /* However long the grace is, the service manager shall wait for its end. */
+    notify_send("STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld",
+                ((long long)program->settings.queue.stop_grace_ms + STOP_MARGIN_MS) * 1000);
     log_event(LOG_INFO, NULL, "signal %d, draining", signal);
     timer_set_in(program->core.loop, &program->grace, program->settings.queue.stop_grace_ms);
     scheduler_drain(program->core.scheduler, on_drained);

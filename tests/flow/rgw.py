@@ -109,9 +109,9 @@ class Rgw:
     secret_key = "secretTEST/0000000000000000000000000+01"
     region = "us-east-1"
 
-    def __init__(self, directory, store="memstore", size=2 << 30):
+    def __init__(self, directory, store="memstore", size=2 << 30, port=None):
         self.home = pathlib.Path(directory).absolute()
-        self.store, self.size = store, size
+        self.store, self.size, self.port = store, size, port
         self.children = []
         self.endpoint = self.tls_endpoint = self.virtual_endpoint = None
         self.ca = str(self.home / "tls" / "cert.pem")
@@ -174,6 +174,7 @@ class Rgw:
         for part in ("mon", "osd", "run", "log", "tls"):
             (self.home / part).mkdir(parents=True, exist_ok=False)
         port, tls_port, mon_port, osd_port = free_ports(4)
+        port = self.port or port
         self.endpoint = f"http://127.0.0.1:{port}"
         self.virtual_endpoint = f"http://{DOMAIN}:{port}"
         self.tls_endpoint = f"https://127.0.0.1:{tls_port}"

@@ -23,7 +23,7 @@ def heard(sink):
 
 
 def test_systemd_protocol(world, sluiced, place, monkeypatch):
-    """READY, WATCHDOG and STATUS while it runs, STOPPING when it ends."""
+    """READY, WATCHDOG and STATUS while it runs, STOPPING when it ends, and how long that takes."""
     world.dataset()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sink:
         sink.bind(str(place / "notify"))
@@ -35,7 +35,7 @@ def test_systemd_protocol(world, sluiced, place, monkeypatch):
         wait_until(lambda: said.append(heard(sink)) or "WATCHDOG=1" in "".join(said), 10)
         assert "READY=1" in "".join(said) and "STATUS=" in "".join(said)
         daemon.stop()
-        assert "STOPPING=1" in heard(sink)
+        assert "STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000\n" in heard(sink)  # stop_grace and 10 s
 
 
 def test_store_over_tls(world, sluiced, redis, rgw, judge):

@@ -105,9 +105,9 @@ def main():
 class Sim:
     """The simulator as a child process, and its controls."""
 
-    def __init__(self, world, faults="", seed=1):
+    def __init__(self, world, faults="", seed=1, port=0):
         self.world = world
-        self.arguments = ["--seed", str(seed), "--faults", faults]
+        self.arguments = ["--seed", str(seed), "--faults", faults, "--port", str(port)]
         self.process = None
         self.endpoint = None
 
