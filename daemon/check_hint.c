@@ -11,6 +11,8 @@ static const struct {
 } row[] = {
     { CHECK_REDIS, ERR_REDIS_LOST,
       "look whether it runs (systemctl status sluice-redis) and redis.url names it" },
+    { CHECK_REDIS, ERR_CONNECT,
+      "look whether it runs (systemctl status sluice-redis) and redis.url names it" },
     { CHECK_REDIS, ERR_REDIS_BUSY,
       "wait while it loads its files; its log says how far it is" },
     { CHECK_REDIS, ERR_REDIS_FULL,
