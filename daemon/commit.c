@@ -149,6 +149,16 @@ static void call_s3(struct commit *commit, struct s3_call call,
     uploader_start(commit->task.core->uploader, &commit->upload);
 }
 
+/* How fresh the bucket is: only of what the tail brings, history is as old as it is. */
+static void count_delay(struct commit *commit)
+{
+    struct core *core = commit->task.core;
+    const struct queue_task *lease = commit->task.lease;
+    if (lease->lane == QUEUE_LIVE)
+        histogram_add(&core->metrics.batch_delay,
+                      (double)(aep_now(core->aep).ms - lease->order) / 1000);
+}
+
 static void complete(struct commit *commit)
 {
     char files[24], bytes[24], failed[48] = "";
@@ -161,6 +171,7 @@ static void complete(struct commit *commit)
                                    { "bytes", bytes },
                                    { "manifest", commit->manifest_key } };
     commit->task.core->metrics.batches_committed++;
+    count_delay(commit);
     commit->task.core->metrics.failed_records += lost > 0 ? lost : 0;
     log_event(LOG_INFO, commit->task.lease->id, "committed files=%s bytes=%s manifest=%s%s",
               files, bytes, commit->manifest_key, failed);

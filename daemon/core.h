@@ -9,6 +9,7 @@
 #include "daemon/settings.h"
 #include "daemon/upstream.h"
 #include "lib/aep/aep.h"
+#include "lib/net/traffic.h"
 #include "lib/queue/queue.h"
 #include "lib/s3/s3.h"
 
@@ -19,11 +20,15 @@ struct tail_memory;
 struct startup;
 struct ledger;
 struct repair;
+struct figures;
 
 struct core {
     struct loop *loop;
     struct settings *settings;
     struct metrics metrics;
+    struct traffic traffic[AEP_SERVICES + 1]; /* of aep; the last: IMS */
+    const char *config_file;
+    struct figures *figures; /* health's */
     struct upstreams upstreams;
     struct aep *aep;
     struct queue *queue;

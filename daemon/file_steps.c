@@ -204,6 +204,9 @@ static void on_transfer(struct transfer *transfer)
 
 void file_start_stream(struct file *file)
 {
+    const struct queue_task *lease = file->task.lease;
+    const struct dataset_settings *dataset =
+        settings_dataset(file->task.core->settings, lease->dataset);
     file->transfer = (struct transfer){
         .core = file->task.core,
         .name = file->task.lease->id,
@@ -214,7 +217,7 @@ void file_start_stream(struct file *file)
         .upload_id = file->parts.count > 1 ? file->upload_id : NULL,
         .parts = &file->parts,
         .exported_bytes =
-            metrics_exported(&file->task.core->metrics, file->task.lease->dataset),
+            metrics_exported(&file->task.core->metrics, dataset ? dataset->as : lease->dataset),
         .passes = on_part_passes,
         .may_store = may_store,
         .stored = on_part_stored,

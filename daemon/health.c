@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers on the unix socket. */
+/* Answers on the health socket; JSON and metrics have files of their own. */
 #include "daemon/health.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/pool.h"
+#include "daemon/exporter.h"
 #include "daemon/scheduler.h"
-#include "daemon/tail.h"
-#include "daemon/uploader.h"
-#include "lib/base/json.h"
-#include "lib/base/log.h"
 #include "lib/net/unixsock.h"
+
+#define WATCH_MS  1000
+#define WINDOW_MS 30000 /* the worst lag is kept for one to two of them */
 
 struct health {
     struct core *core;
-    struct startup *startup;
-    struct unixsock *socket;
+    struct checks checks;
+    struct unixsock *socket, *port;
+    struct exporter *exporter;
     struct mono started;
+    struct timer watch; /* keeps the checks' memory current, and sees how late it is itself */
+    struct mono due, window_from;
+    int64_t lag_us, lag_before_us; /* the worst of this window, and of the one before */
 };
 
 static void answer_live(struct health *health, struct unixsock_answer *answer, bool verbose);
@@ -26,8 +29,9 @@ static void answer_ready(struct health *health, struct unixsock_answer *answer, 
 static void answer_status(struct health *health, struct unixsock_answer *answer, bool verbose);
 static void answer_metrics(struct health *health, struct unixsock_answer *answer, bool verbose);
 static void answer_version(struct health *health, struct unixsock_answer *answer, bool verbose);
-static void answer_line(struct health *health, struct unixsock_answer *answer, bool verbose);
+static void answer_lines(struct health *health, struct unixsock_answer *answer, bool verbose);
 static void answer_agent(struct health *health, struct unixsock_answer *answer, bool verbose);
+static void on_watch(struct timer *timer);
 
 static const struct {
     const char *path, *word;
@@ -36,7 +40,7 @@ static const struct {
     { "/livez", "live", answer_live },         { "/readyz", "health", answer_ready },
     { "/healthz", "ready", answer_ready },     { "/status", NULL, answer_status },
     { "/metrics", "metrics", answer_metrics }, { "/version", "version", answer_version },
-    { NULL, "status", answer_line },           { NULL, "agent", answer_agent },
+    { NULL, "status", answer_lines },          { NULL, "agent", answer_agent },
 };
 #define ROWS (sizeof row / sizeof *row)
 
@@ -46,7 +50,6 @@ static void on_request(void *owner, const struct unixsock_request *request,
     struct health *health = owner;
     bool verbose =
         strcmp(request->query, "verbose") == 0 || strncmp(request->query, "verbose=", 8) == 0;
-    buf_init(&answer->body, 1 << 20);
     answer->status = 200;
     for (size_t i = 0; i < ROWS; i++) {
         const char *name = request->http ? row[i].path : row[i].word;
@@ -61,83 +64,89 @@ static void on_request(void *owner, const struct unixsock_request *request,
                                : "words: live health ready status agent metrics version\n");
 }
 
+/* ---- life */
+
+static enum err open_sockets(struct health *health, struct fault *fault)
+{
+    const struct settings *settings = health->core->settings;
+    struct loop *loop = health->core->loop;
+    enum err err = unixsock_new(loop,
+                                &(struct unixsock_file){ .path = settings->health.socket,
+                                                         .mode = settings->health.mode,
+                                                         .group = settings->health.group },
+                                health, on_request, &health->socket, fault);
+    if (!err && settings->health.listen)
+        err = unixsock_new_port(loop, settings->health.listen, health, on_request,
+                                &health->port, fault);
+    return err;
+}
+
 enum err health_new(struct core *core, struct startup *startup, struct health **ret,
                     struct fault *fault)
 {
     struct health *health = mem_alloc(sizeof *health);
     health->core = core;
-    health->startup = startup;
-    health->started = loop_now(core->loop);
-    enum err err =
-        unixsock_new(core->loop, core->settings->health.socket, core->settings->health.mode,
-                     health, on_request, &health->socket, fault);
-    if (err) {
-        mem_free(health);
-        return err;
-    }
-    *ret = health;
-    return OK;
+    core->figures = figures_new(core);
+    checks_init(&health->checks, core, startup);
+    health->started = health->window_from = loop_now(core->loop);
+    health->exporter = exporter_new(health, core);
+    health->watch.fire = on_watch;
+    health->due = mono_after_ms(health->started, WATCH_MS);
+    timer_set(core->loop, &health->watch, health->due);
+    enum err err = open_sockets(health, fault);
+    if (err)
+        health_free(health);
+    else
+        *ret = health;
+    return err;
 }
 
 void health_free(struct health *health)
 {
     if (!health)
         return;
+    timer_clear(health->core->loop, &health->watch);
+    exporter_free(health->exporter);
+    unixsock_free(health->port);
     unixsock_free(health->socket);
+    figures_free(health->core->figures);
+    health->core->figures = NULL;
     mem_free(health);
 }
 
-/* ---- checks: one row each */
-
-static const struct fault *check_redis(const struct health *health)
+static void on_watch(struct timer *timer)
 {
-    return startup_redis_fault(health->startup);
+    struct health *health = container_of(timer, struct health, watch);
+    struct mono now = loop_now(health->core->loop);
+    int64_t late_us = now.us - health->due.us;
+    if (mono_ms_between(health->window_from, now) >= WINDOW_MS) {
+        health->window_from = now;
+        health->lag_before_us = health->lag_us;
+        health->lag_us = 0;
+    }
+    health->lag_us = late_us > health->lag_us ? late_us : health->lag_us;
+    health->due = mono_after_ms(now, WATCH_MS);
+    timer_set(health->core->loop, &health->watch, health->due);
+    checks_look(&health->checks);
 }
 
-static const struct fault *check_store(const struct health *health)
+void health_look(struct health *health, struct health_view *ret)
 {
-    return startup_store_fault(health->startup);
-}
-
-static const struct fault *check_token(const struct health *health)
-{
-    return aep_auth_fault(health->core->aep);
-}
-
-/* What is wrong with it at all, and what its breaker knows from the tasks' calls. */
-static const struct {
-    const char *name;
-    const struct fault *(*check)(const struct health *health);
-    int upstream; /* enum upstream; -1 = none */
-} check[] = {
-    { "redis", check_redis, -1 },         { "s3", check_store, UPSTREAM_S3 },
-    { "ims", check_token, UPSTREAM_IMS }, { "catalog", NULL, UPSTREAM_CATALOG },
-    { "access", NULL, UPSTREAM_ACCESS },
-};
-#define CHECKS (sizeof check / sizeof *check)
-
-static const struct breaker *breaker_of(const struct health *health, size_t at)
-{
-    int upstream = check[at].upstream;
-    return upstream < 0 ? NULL : &health->core->upstreams.breaker[upstream];
-}
-
-static const struct fault *fault_of(const struct health *health, size_t at)
-{
-    static const struct fault none = { .code = OK };
-    const struct fault *fault = check[at].check ? check[at].check(health) : &none;
-    const struct breaker *breaker = breaker_of(health, at);
-    return fault->code || !breaker ? fault : &breaker->fault;
-}
-
-static bool is_ready(const struct health *health)
-{
+    struct core *core = health->core;
     struct scheduler_figures figures;
-    scheduler_figures(health->core->scheduler, &figures);
-    bool ready = !figures.draining;
-    for (size_t i = 0; i < CHECKS; i++)
-        ready = ready && fault_of(health, i)->code == OK;
-    return ready;
+    scheduler_figures(core->scheduler, &figures);
+    checks_look(&health->checks);
+    *ret = (struct health_view){
+        .core = core,
+        .checks = &health->checks,
+        .now = loop_wall(core->loop),
+        .now_aep = aep_now(core->aep),
+        .uptime_ms = mono_ms_between(health->started, loop_now(core->loop)),
+        .loop_lag_us =
+            health->lag_us > health->lag_before_us ? health->lag_us : health->lag_before_us,
+        .draining = figures.draining,
+        .ready = !figures.draining && checks_pass(&health->checks),
+    };
 }
 
 /* ---- answers */
@@ -148,19 +157,44 @@ static void answer_live(struct health *health, struct unixsock_answer *answer, b
     buf_add_text(&answer->body, "ok\n");
 }
 
+#define INDENT "                  "
+
+static void print_failure(const struct check *check, size_t index, struct buf *out)
+{
+    const struct fault *fault = check->fault;
+    const char *hint = check_hint(index, fault->code);
+    char since[WALL_TEXT_SIZE], passed[WALL_TEXT_SIZE];
+    buf_print(out, "[-] %-7s fail  %s: %s\n", check_name(index), err_name(fault->code),
+              fault->text);
+    buf_print(out, INDENT "since %s, last ok %s\n", wall_text(check->since, since),
+              check->passed_at.ms ? wall_text(check->passed_at, passed) : "never");
+    if (hint)
+        buf_print(out, INDENT "hint: %s\n", hint);
+}
+
+static void print_check(const struct check *check, size_t index, struct buf *out)
+{
+    if (check->state == CHECK_FAIL)
+        print_failure(check, index, out);
+    else
+        buf_print(out, "[%c] %-7s %s%s%s\n", check->state == CHECK_OK ? '+' : '!',
+                  check_name(index), check->state == CHECK_OK ? "ok" : "slow",
+                  !check->detail[0]          ? ""
+                  : check->state == CHECK_OK ? "    "
+                                             : "  ",
+                  check->detail);
+}
+
 static void answer_ready(struct health *health, struct unixsock_answer *answer, bool verbose)
 {
-    bool ready = is_ready(health);
-    answer->status = ready ? 200 : 503;
-    for (size_t i = 0; i < CHECKS && (verbose || !ready); i++) {
-        const struct fault *fault = fault_of(health, i);
-        if (fault->code)
-            buf_print(&answer->body, "[-] %-7s fail  %s: %s\n", check[i].name,
-                      err_name(fault->code), fault->text);
-        else
-            buf_print(&answer->body, "[+] %-7s ok\n", check[i].name);
-    }
-    buf_add_text(&answer->body, ready ? "ok\n" : "not ready\n");
+    struct health_view view;
+    health_look(health, &view);
+    answer->status = view.ready ? 200 : 503;
+    for (size_t i = 0; i < CHECKS && (verbose || !view.ready); i++)
+        print_check(&health->checks.check[i], i, &answer->body);
+    buf_add_text(&answer->body, view.ready      ? "ok\n"
+                                : view.draining ? "not ready: draining\n"
+                                                : "not ready\n");
 }
 
 static void answer_version(struct health *health, struct unixsock_answer *answer, bool verbose)
@@ -169,148 +203,107 @@ static void answer_version(struct health *health, struct unixsock_answer *answer
     buf_add_text(&answer->body, "sluiced " SLUICE_VERSION "\n");
 }
 
+static const char *first_failure(const struct checks *checks)
+{
+    for (size_t i = 0; i < CHECKS; i++)
+        if (checks->check[i].state == CHECK_FAIL)
+            return check_name(i);
+    return "";
+}
+
 static void answer_agent(struct health *health, struct unixsock_answer *answer, bool verbose)
 {
-    struct scheduler_figures figures;
+    struct health_view view;
     (void)verbose;
-    scheduler_figures(health->core->scheduler, &figures);
-    buf_add_text(&answer->body, figures.draining   ? "drain\n"
-                                : is_ready(health) ? "up ready\n"
-                                                   : "down #not ready\n");
-}
-
-void health_line(const struct health *health, char *text, size_t size)
-{
-    const struct core *core = health->core;
-    struct scheduler_figures figures;
-    scheduler_figures(core->scheduler, &figures);
-    snprintf(text, size,
-             "%s, %zu datasets, %zu files and %zu control tasks running, %" PRId64
-             " batches committed, %" PRId64 " given up",
-             figures.draining   ? "draining"
-             : is_ready(health) ? "ready"
-                                : "not ready",
-             core->settings->datasets, figures.files, figures.control,
-             core->metrics.batches_committed, core->metrics.dead_letters);
-}
-
-static void answer_line(struct health *health, struct unixsock_answer *answer, bool verbose)
-{
-    char text[256];
-    (void)verbose;
-    health_line(health, text, sizeof text);
-    buf_print(&answer->body, "%s\n", text);
-}
-
-static void write_member(struct buf *out, const char *name, const char *text)
-{
-    buf_print(out, "\"%s\":", name);
-    json_write_text(out, text, strlen(text));
-}
-
-static void write_checks(const struct health *health, struct buf *out)
-{
-    buf_add_text(out, "\"checks\":{");
-    for (size_t i = 0; i < CHECKS; i++) {
-        const struct fault *fault = fault_of(health, i);
-        buf_print(out, "%s\"%s\":{", i ? "," : "", check[i].name);
-        write_member(out, "state", fault->code ? err_name(fault->code) : "ok");
-        if (fault->code) {
-            buf_add_char(out, ',');
-            write_member(out, "text", fault->text);
-        }
-        const struct breaker *breaker = breaker_of(health, i);
-        if (breaker)
-            buf_print(out, ",\"breaker\":\"%s\"", breaker_state_name(breaker->state));
-        buf_add_char(out, '}');
-    }
-    buf_add_text(out, "}");
-}
-
-static void write_datasets(const struct health *health, struct buf *out)
-{
-    const struct core *core = health->core;
-    buf_add_text(out, "\"datasets\":[");
-    for (size_t i = 0; i < core->settings->datasets; i++) {
-        const struct tail_memory *memory = &core->tail_memory[i];
-        buf_add_text(out, i ? ",{" : "{");
-        write_member(out, "id", core->settings->dataset[i].id);
-        buf_add_char(out, ',');
-        write_member(out, "as", core->settings->dataset[i].as);
-        buf_print(out, ",\"watermark_ms\":%" PRId64 "}", memory->watermark_ms);
-    }
-    buf_add_char(out, ']');
+    health_look(health, &view);
+    if (view.draining)
+        buf_add_text(&answer->body, "drain\n");
+    else if (view.ready)
+        buf_add_text(&answer->body, "up ready\n");
+    else
+        buf_print(&answer->body, "down #%s\n", first_failure(&health->checks));
 }
 
 static void answer_status(struct health *health, struct unixsock_answer *answer, bool verbose)
 {
-    const struct core *core = health->core;
-    struct buf *out = &answer->body;
-    struct scheduler_figures figures;
+    struct health_view view;
     (void)verbose;
-    scheduler_figures(core->scheduler, &figures);
+    health_look(health, &view);
     answer->content_type = "application/json";
-    buf_print(out, "{\"schema\":1,\"version\":\"%s\",\"ready\":%s,\"draining\":%s,",
-              SLUICE_VERSION, is_ready(health) ? "true" : "false",
-              figures.draining ? "true" : "false");
-    buf_print(out, "\"uptime_s\":%" PRId64 ",",
-              mono_ms_between(health->started, loop_now(core->loop)) / 1000);
-    write_checks(health, out);
-    buf_print(out, ",\"tasks\":{\"files\":%zu,\"control\":%zu},\"daemons\":%" PRId64 ",",
-              figures.files, figures.control, figures.live_daemons);
-    buf_print(out, "\"pool\":{\"size\":%zu,\"used\":%zu},", pool_size(core->pool),
-              pool_used(core->pool));
-    buf_print(out,
-              "\"batches_committed\":%" PRId64 ",\"files_stored\":%" PRId64
-              ",\"bytes_stored\":%" PRId64 ",\"dead_letters\":%" PRId64 ",",
-              core->metrics.batches_committed, core->metrics.files_stored,
-              core->metrics.bytes_stored, core->metrics.dead_letters);
-    write_datasets(health, out);
-    buf_add_text(out, "}\n");
-}
-
-static void print_breakers(const struct core *core, struct buf *out)
-{
-    static const char name[] = "sluice_breaker_open";
-    buf_print(out,
-              "# HELP %s 1 if tasks that need it wait, 0.5 if one tries\n# TYPE %s gauge\n",
-              name, name);
-    for (int i = 0; i < UPSTREAMS; i++) {
-        enum breaker_state state = core->upstreams.breaker[i].state;
-        buf_print(out, "%s{upstream=\"%s\"} %s\n", name, upstream_name((enum upstream)i),
-                  state == BREAKER_CLOSED ? "0"
-                  : state == BREAKER_OPEN ? "1"
-                                          : "0.5");
-    }
+    health_print_status(&view, &answer->body);
 }
 
 static void answer_metrics(struct health *health, struct unixsock_answer *answer, bool verbose)
 {
-    struct core *core = health->core;
-    struct buf *out = &answer->body;
-    struct scheduler_figures figures;
+    struct health_view view;
     (void)verbose;
-    scheduler_figures(core->scheduler, &figures);
+    health_look(health, &view);
     answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    metrics_print(&core->metrics, out);
-    print_breakers(core, out);
-    metrics_print_gauge(out, "sluice_ready", "1 if all checks pass", is_ready(health));
-    metrics_print_gauge(out, "sluice_files_running", "file tasks in work",
-                        (double)figures.files);
-    metrics_print_gauge(out, "sluice_control_running", "other tasks in work",
-                        (double)figures.control);
-    metrics_print_gauge(out, "sluice_daemons", "daemons on the queue",
-                        (double)figures.live_daemons);
-    metrics_print_gauge(out, "sluice_pool_used_bytes", "part buffers in use",
-                        (double)pool_used(core->pool));
-    metrics_print_gauge(out, "sluice_uploads_running", "S3 calls under way",
-                        (double)uploader_running(core->uploader));
-    metrics_print_gauge(out, "sluice_api_window", "adaptive window of content requests",
-                        aep_limit(core->aep, AEP_CONTENT)->window);
-    metrics_print_gauge(out, "sluice_log_lines_lost", "could not be written since the start",
-                        (double)log_lost());
-    metrics_print_gauge(out, "sluice_client_secret_in_use", "1 or 2; 0 = none has worked yet",
-                        aep_secret_in_use(core->aep));
-    metrics_print_gauge(out, "sluice_token_expires_seconds", "until the access token ends",
-                        (double)aep_token_expires_in_ms(core->aep) / 1000);
+    health_print_metrics(&view, &answer->body);
+}
+
+/* ---- lines for people */
+
+/* "2m10s", "3h21m", "4d02h"; "?" if it is not known. */
+static const char *span_text(int64_t ms, char *text, size_t size)
+{
+    int64_t s = ms / 1000;
+    if (ms < 0)
+        snprintf(text, size, "?");
+    else if (s < 60)
+        snprintf(text, size, "%" PRId64 "s", s);
+    else if (s < 3600)
+        snprintf(text, size, "%" PRId64 "m%02" PRId64 "s", s / 60, s % 60);
+    else if (s < 86400)
+        snprintf(text, size, "%" PRId64 "h%02" PRId64 "m", s / 3600, s / 60 % 60);
+    else
+        snprintf(text, size, "%" PRId64 "d%02" PRId64 "h", s / 86400, s / 3600 % 24);
+    return text;
+}
+
+static int64_t lag_of(const struct core *core, size_t dataset)
+{
+    return figures_lag_ms(&core->figures->dataset[dataset], &core->settings->dataset[dataset],
+                          aep_now(core->aep));
+}
+
+void health_line(struct health *health, char *text, size_t size)
+{
+    const struct core *core = health->core;
+    struct scheduler_figures figures;
+    struct health_view view;
+    char lag[24];
+    int64_t most = -1;
+    scheduler_figures(core->scheduler, &figures);
+    health_look(health, &view);
+    for (size_t i = 0; i < core->settings->datasets; i++)
+        most = lag_of(core, i) > most ? lag_of(core, i) : most;
+    snprintf(text, size,
+             "%s, %zu datasets, lag %s, %zu files and %zu control tasks running, %" PRId64
+             " batches committed, %" PRId64 " given up",
+             view.draining ? "draining"
+             : view.ready  ? "ready"
+                           : "not ready",
+             core->settings->datasets, span_text(most, lag, sizeof lag), figures.files,
+             figures.control, core->metrics.batches_committed, core->metrics.dead_letters);
+}
+
+static void answer_lines(struct health *health, struct unixsock_answer *answer, bool verbose)
+{
+    const struct core *core = health->core;
+    char text[256];
+    (void)verbose;
+    health_line(health, text, sizeof text);
+    buf_print(&answer->body, "%s\n", text);
+    for (size_t i = 0; i < core->settings->datasets; i++) {
+        const struct dataset_figures *dataset = &core->figures->dataset[i];
+        char lag[24], at[WALL_TEXT_SIZE];
+        buf_print(&answer->body,
+                  "%s  lag %s  last commit %s  %" PRId64 " batches and %" PRId64
+                  " files to go%s\n",
+                  core->settings->dataset[i].as, span_text(lag_of(core, i), lag, sizeof lag),
+                  dataset->committed_at ? wall_text((struct wall){ dataset->committed_at }, at)
+                                        : "never",
+                  dataset->uncommitted, dataset->open_files, dataset->paused ? "  paused" : "");
+    }
 }

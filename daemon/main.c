@@ -171,6 +171,7 @@ static int run(const char *config)
         settings_release(&program.settings);
         return code;
     }
+    program.core.config_file = config;
     prepare_process();
     log_set_level((enum log_level)program.settings.log_level);
     enum err err = load_secrets(&program, &fault);
@@ -227,6 +228,7 @@ static void build_aep(struct program *program)
     http.socket_buffer = (size_t)settings->transfer.socket_bytes;
     program->data = http_new(program->core.loop, &http);
     struct aep_options options = tenant_options(settings);
+    options.traffic = program->core.traffic;
     if (tenant_warning(settings))
         log_event(LOG_WARN, "ims", "%s", tenant_warning(settings));
     program->core.aep = aep_new(program->core.loop, program->api, program->data, &options);

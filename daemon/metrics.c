@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "lib/base/json.h"
+#include "daemon/families.h"
 
 struct metrics_exported {
     struct metrics_exported *next;
@@ -68,36 +68,37 @@ void metrics_release(struct metrics *metrics)
     metrics->exported = NULL;
 }
 
-/* A label is quoted as a text of JSON is. */
 static void print_exported(const struct metrics *metrics, struct buf *out)
 {
-    static const char name[] = "sluice_exported_bytes_total";
     if (metrics->exported)
-        buf_print(out,
-                  "# HELP %s file bytes received from the source, by dataset\n"
-                  "# TYPE %s counter\n",
-                  name, name);
+        family_begin(out, FAMILY_EXPORTED);
     for (const struct metrics_exported *at = metrics->exported; at; at = at->next) {
-        buf_print(out, "%s{dataset=", name);
-        json_write_text(out, at->dataset, strlen(at->dataset));
-        buf_print(out, "} %" PRId64 "\n", at->bytes);
+        struct label dataset = { "dataset", at->dataset };
+        family_sample(out, FAMILY_EXPORTED, &dataset, 1, (double)at->bytes);
     }
 }
 
 /* Classes appear with their first task. */
 static void print_dead(const struct metrics *metrics, struct buf *out)
 {
-    static const char name[] = "sluice_dead_letters_by_class_total";
-    bool begun = false;
+    if (metrics->dead_letters)
+        family_begin(out, FAMILY_DEAD_BY_CLASS);
     for (enum err code = 0; code < ERR_COUNT; code++) {
-        if (metrics->dead_by_class[code] == 0)
-            continue;
-        if (!begun)
-            buf_print(out, "# HELP %s tasks given up, by their last error\n# TYPE %s counter\n",
-                      name, name);
-        begun = true;
-        buf_print(out, "%s{class=\"%s\"} %" PRId64 "\n", name, err_name(code),
-                  metrics->dead_by_class[code]);
+        struct label class = { "class", err_name(code) };
+        if (metrics->dead_by_class[code])
+            family_sample(out, FAMILY_DEAD_BY_CLASS, &class, 1,
+                          (double)metrics->dead_by_class[code]);
+    }
+}
+
+static void print_histograms(const struct metrics *metrics, struct buf *out)
+{
+    family_begin(out, FAMILY_BATCH_DELAY);
+    family_histogram(out, FAMILY_BATCH_DELAY, NULL, 0, &metrics->batch_delay);
+    family_begin(out, FAMILY_TASK_SECONDS);
+    for (enum queue_kind kind = 0; kind < QUEUE_KINDS; kind++) {
+        struct label label = { "kind", queue_kind_name(kind) };
+        family_histogram(out, FAMILY_TASK_SECONDS, &label, 1, &metrics->task_seconds[kind]);
     }
 }
 
@@ -110,9 +111,5 @@ void metrics_print(const struct metrics *metrics, struct buf *out)
     }
     print_dead(metrics, out);
     print_exported(metrics, out);
-}
-
-void metrics_print_gauge(struct buf *out, const char *name, const char *help, double value)
-{
-    buf_print(out, "# HELP %s %s\n# TYPE %s gauge\n%s %.15g\n", name, help, name, name, value);
+    print_histograms(metrics, out);
 }

@@ -7,6 +7,8 @@
 #define SLUICE_DAEMON_METRICS_H
 
 #include "lib/base/buf.h"
+#include "lib/base/histogram.h"
+#include "lib/queue/queue_task.h"
 
 #define METRIC_LIST(X)                                                                         \
     X(batches_discovered, "sluice_batches_discovered_total", "batches seen in listings")       \
@@ -50,6 +52,8 @@ struct metrics {
 #undef X
     int64_t dead_by_class[ERR_COUNT];  /* dead_letters, by what they died of */
     struct metrics_exported *exported; /* per dataset, made as they appear */
+    struct histogram batch_delay;      /* creation to manifest, of live batches */
+    struct histogram task_seconds[QUEUE_KINDS];
 };
 void metrics_release(struct metrics *metrics);
 
@@ -58,7 +62,7 @@ void metrics_count_dead(struct metrics *metrics, enum err why);
 
 /*
  * The counter of bytes that a dataset has cost at Data Access since the start, repetitions
- * included: contracts cap them. Never moves.
+ * included, by its name in keys: contracts cap them. Never moves.
  */
 int64_t *metrics_exported(struct metrics *metrics, const char *dataset);
 
@@ -68,6 +72,5 @@ void metrics_saved(struct metrics *metrics);
 
 /* Prometheus text format 0.0.4. */
 void metrics_print(const struct metrics *metrics, struct buf *out);
-void metrics_print_gauge(struct buf *out, const char *name, const char *help, double value);
 
 #endif

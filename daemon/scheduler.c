@@ -257,6 +257,7 @@ static bool start_task(const struct claim *claim, struct queue_task *lease)
     unsigned tries = starts ? upstream_try(core, needs) : 0;
     struct task *task = (starts ? kind[lease->kind] : &waiting_kind)->start(core, lease);
     task->ended = on_ended;
+    task->began = loop_now(core->loop);
     task->tries = tries;
     task->reserved = needs_bytes(scheduler, lease);
     scheduler->reserved += task->reserved;
@@ -317,6 +318,10 @@ static void on_ended(struct task *task)
     scheduler->reserved -= task->reserved;
     upstream_tried(scheduler->core, task->tries);
     bool worked = task->kind != &waiting_kind;
+    int64_t took_ms = mono_ms_between(task->began, loop_now(scheduler->core->loop));
+    if (worked)
+        histogram_add(&scheduler->core->metrics.task_seconds[task->lease->kind],
+                      (double)took_ms / 1000);
     task->kind->free(task);
     if (!scheduler->draining && worked)
         scheduler_nudge(scheduler->core);
@@ -333,7 +338,7 @@ static void send_tick(struct scheduler *scheduler)
     size_t datasets = core->settings->datasets;
     char **word = mem_alloc_array(datasets, sizeof *word);
     for (size_t i = 0; i < datasets; i++) {
-        int64_t bytes = metrics_unsaved(&core->metrics, scheduler->dataset[i]);
+        int64_t bytes = metrics_unsaved(&core->metrics, core->settings->dataset[i].as);
         word[i] = bytes > 0 ? mem_print("%s=%" PRId64, scheduler->dataset[i], bytes)
                             : mem_copy_text(scheduler->dataset[i]);
     }

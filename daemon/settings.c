@@ -10,6 +10,7 @@
 
 #include "daemon/tenant.h"
 #include "lib/base/conf.h"
+#include "lib/net/unixsock.h"
 #include "lib/s3/key.h"
 
 #define KIB 1024LL
@@ -136,6 +137,14 @@ static const struct conf_row row[] = {
   "unix socket for health, status and metrics" },
 { "health.mode", CONF_TEXT, AT(health.mode_text), "0660", 3, 4, NULL, 0,
   "permission bits of the socket, octal" },
+{ "health.group", CONF_TEXT, AT(health.group), NULL, 1, 100, NULL, 0,
+  "group of the socket; absent: the daemon's own" },
+{ "health.listen", CONF_TEXT, AT(health.listen), NULL, 1, 100, NULL, 0,
+  "the same answers on a loopback port, for scrapers that know no unix sockets: 127.0.0.1:9464" },
+{ "health.textfile", CONF_TEXT, AT(health.textfile), NULL, 1, 400, NULL, 0,
+  "file that gets the metrics every 15 s, for node_exporter; its name ends in .prom" },
+{ "metrics.emf", CONF_TEXT, AT(metrics.emf), NULL, 1, 400, NULL, 0,
+  "file, or unix:PATH of a datagram socket, that gets a line a minute for CloudWatch" },
 { "log.level", CONF_CHOICE, AT(log_level), "info", 0, 0, "debug|info|warn|error", 0,
   "least important events that are logged" },
 
@@ -185,6 +194,17 @@ static void check_prefix(const char *prefix, const char *file, struct buf *error
                  "must not contain _generation=, the folders of replays are named so");
 }
 
+static void check_health(struct settings *settings, const char *file, struct buf *errors)
+{
+    struct fault fault = { 0 };
+    const char *mode = settings->health.mode_text, *listen = settings->health.listen;
+    if (strspn(mode, "01234567") != strlen(mode))
+        complain(errors, file, "health.mode", "must be octal, like 0660");
+    settings->health.mode = (unsigned)strtoul(mode, NULL, 8) & 0777;
+    if (listen && unixsock_check_port(listen, &fault))
+        complain(errors, file, "health.listen", fault.text);
+}
+
 enum err settings_load(const char *file, enum settings_reader reader, struct settings *settings,
                        struct buf *errors)
 {
@@ -200,9 +220,7 @@ enum err settings_load(const char *file, enum settings_reader reader, struct set
         complain(errors, file, "s3.manifest", fault.text);
     if (settings->transfer.part_bytes * 2 > settings->transfer.memory_bytes)
         complain(errors, file, "transfer.memory", "must hold at least two parts (part_size)");
-    if (strspn(settings->health.mode_text, "01234567") != strlen(settings->health.mode_text))
-        complain(errors, file, "health.mode", "must be octal, like 0660");
-    settings->health.mode = (unsigned)strtoul(settings->health.mode_text, NULL, 8) & 0777;
+    check_health(settings, file, errors);
     tenant_settle(settings, file, errors);
     if (reader == SETTINGS_OF_DAEMON && settings->datasets == 0)
         complain(

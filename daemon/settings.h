@@ -56,9 +56,12 @@ struct settings {
         int64_t lease_ms, claim_poll_ms, retention_ms, max_open_files, window_ms, stop_grace_ms;
     } queue;
     struct {
-        char *socket, *mode_text;
+        char *socket, *mode_text, *group, *listen, *textfile;
         unsigned mode; /* from mode_text */
     } health;
+    struct {
+        char *emf;
+    } metrics;
     int log_level;
     struct dataset_settings *dataset;
     size_t datasets;

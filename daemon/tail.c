@@ -28,7 +28,7 @@
 #include "daemon/walk.h"
 #include "lib/base/log.h"
 
-#define NOTES 4
+#define NOTES 5
 
 struct tail {
     struct task task;
@@ -230,6 +230,8 @@ static void rest(struct tail *tail)
     if (tail->found)
         log_event(LOG_DEBUG, tail->task.lease->id, "seen=%zu watermark=%" PRId64, tail->found,
                   tail->watermark);
+    if (!tail->memory->has_swept) /* it was a walk: how fresh the dataset is, for everybody */
+        note_time(tail, "seen_to", tail->memory->watermark_ms);
     task_rest(&tail->task, tail->dataset->poll_ms, tail->note.field, tail->note.count);
 }
 

@@ -34,6 +34,7 @@ struct task {
     void (*ended)(struct task *task); /* the scheduler's */
     void (*progress)(
         struct core *core); /* the scheduler's doorbell: new work may be claimable */
+    struct mono began;      /* the scheduler's */
     struct mono lease_until;
     struct timer lapse; /* then; the scheduler's */
     int64_t reserved;   /* pool bytes; the scheduler's */

@@ -33,10 +33,12 @@ struct uploader_worker {
 };
 
 struct uploader {
+    struct loop *loop;
     struct mailbox *results;
     struct uploader_worker *worker;
     int workers;
     size_t running;
+    struct traffic traffic;
     void *owner;
     void (*note)(void *owner, const struct s3_call *call);
 };
@@ -51,6 +53,7 @@ struct uploader *uploader_new(struct loop *loop, int workers, const struct s3_op
                               const struct http_options *http)
 {
     struct uploader *uploader = mem_alloc(sizeof *uploader);
+    uploader->loop = loop;
     uploader->results = mailbox_new(loop, uploader, on_returned);
     uploader->worker = mem_alloc_array((size_t)workers, sizeof *uploader->worker);
     uploader->workers = workers;
@@ -98,6 +101,7 @@ void uploader_start(struct uploader *uploader, struct upload *upload)
     upload->worker = least;
     upload->job.upload = upload->abort.upload = upload;
     upload->running = true;
+    upload->started = loop_now(uploader->loop);
     upload->aborting = upload->arrived = upload->calling = false;
     least->running++;
     uploader->running++;
@@ -115,6 +119,11 @@ void uploader_abort(struct upload *upload)
 size_t uploader_running(const struct uploader *uploader)
 {
     return uploader->running;
+}
+
+const struct traffic *uploader_traffic(const struct uploader *uploader)
+{
+    return &uploader->traffic;
 }
 
 void uploader_watch(struct uploader *uploader, void *owner,
@@ -202,6 +211,17 @@ static void on_called(struct s3_call *call)
 
 /* ---- in the main thread */
 
+/* A call counts once, by its last answer; what came before it was the same trouble again. */
+static void count(struct uploader *uploader, const struct upload *upload)
+{
+    const struct s3_call *call = &upload->call;
+    int64_t took_ms = mono_ms_between(upload->started, loop_now(uploader->loop));
+    uploader->traffic.repeated += call->tries > 1 ? call->tries - 1 : 0;
+    if (call->fault.code != ERR_CANCELLED)
+        traffic_note(&uploader->traffic, call->fault.code == OK ? 200 : call->fault.http_status,
+                     (double)took_ms / 1000);
+}
+
 static void on_returned(void *owner, struct mail *mail)
 {
     struct uploader *uploader = owner;
@@ -216,6 +236,7 @@ static void on_returned(void *owner, struct mail *mail)
     upload->running = false;
     uploader->running--;
     upload->worker->running--;
+    count(uploader, upload);
     if (uploader->note)
         uploader->note(uploader->owner, &upload->call);
     upload->done(upload);

@@ -11,6 +11,7 @@
 #ifndef SLUICE_DAEMON_UPLOADER_H
 #define SLUICE_DAEMON_UPLOADER_H
 
+#include "lib/net/traffic.h"
 #include "lib/s3/s3.h"
 
 struct uploader;
@@ -32,6 +33,7 @@ struct upload {
     bool running;  /* main thread's: between start and `done` */
     bool aborting; /* main thread's: the abort is on its way, and must return too */
     bool arrived;  /* main thread's: the job has returned */
+    struct mono started;
 };
 
 struct uploader *uploader_new(struct loop *loop, int workers, const struct s3_options *s3,
@@ -43,6 +45,9 @@ void uploader_start(struct uploader *uploader, struct upload *upload);
 /* Ends it soon: `done` follows, with ERR_CANCELLED unless it was over. No effect if not running. */
 void uploader_abort(struct upload *upload);
 size_t uploader_running(const struct uploader *uploader);
+
+/* What the uploads came to; the main thread's. */
+const struct traffic *uploader_traffic(const struct uploader *uploader);
 
 /* `note` is told how each upload ended. */
 void uploader_watch(struct uploader *uploader, void *owner,

@@ -31,6 +31,7 @@ struct aep {
     struct ims *ims;
     char *endpoint, *org, *client_id, *sandbox;
     double requests_per_second;
+    struct traffic *traffic;
     struct service service[AEP_SERVICES];
     struct list tokenless, ending;
     struct ims_waiter waiter; /* for all tokenless calls */
@@ -43,12 +44,9 @@ struct aep {
 
 static const struct fault good = { .code = OK };
 
-static const char *const service_name[AEP_SERVICES] = {
-    [AEP_CATALOG] = "Catalog",
-    [AEP_LISTING] = "Data Access",
-    [AEP_CONTENT] = "Data Access",
-    [AEP_SCHEMA] = "Schema Registry",
-};
+/* In the order of enum aep_service. */
+static const char *const service_name[AEP_SERVICES] = { "Catalog", "Data Access", "Data Access",
+                                                        "Schema Registry" };
 
 static void admit(struct service *service);
 static void on_room(struct timer *timer);
@@ -99,6 +97,7 @@ struct aep *aep_new(struct loop *loop, struct http *api, struct http *data,
     mem_set_text(&aep->client_id, options->client_id);
     mem_set_text(&aep->sandbox, options->sandbox);
     aep->requests_per_second = options->requests_per_second;
+    aep->traffic = options->traffic;
     for (int i = 0; i < AEP_SERVICES; i++)
         service_init(&aep->service[i], aep, i == AEP_CONTENT ? data : api, options);
     list_init(&aep->tokenless);
@@ -350,6 +349,7 @@ static void dispatch(struct aep_call *call, const struct secret *token)
     set_headers(call);
     call->http.url = buf_text(&url);
     call->http.done = on_http_done;
+    call->http.traffic = call->aep->traffic ? &call->aep->traffic[call->service] : NULL;
     call->started = loop_now(call->aep->loop);
     move(call, &service->running);
     http_start(service->http, &call->http);

@@ -16,6 +16,7 @@
 #include "lib/base/secret.h"
 #include "lib/net/http.h"
 #include "lib/net/ratelimit.h"
+#include "lib/net/traffic.h"
 
 struct aep;
 
@@ -36,6 +37,8 @@ struct aep_options {
     const char *sandbox;
     double requests_per_second;   /* of each service; shared by the fleet */
     int window_start, window_max; /* requests in flight per service */
+    /* Counts the requests: AEP_SERVICES of them, and one more for IMS; NULL = nobody does. */
+    struct traffic *traffic;
 };
 
 /* `api` carries IMS and listings, `data` file contents; both on `loop`, both outlive it. */

@@ -38,7 +38,8 @@ struct ims {
     struct loop *loop;
     struct http *http;
     struct grant grant;
-    struct token_file file; /* its path is NULL where tokens are asked for */
+    struct traffic *traffic; /* counts the requests; may be NULL */
+    struct token_file file;  /* its path is NULL where tokens are asked for */
     struct secret token;
     struct mono asked_at, issued_at, refresh_at, expires_at, next_try_at;
     int failures, refusals; /* in a row */
@@ -70,6 +71,7 @@ struct ims *ims_new(struct loop *loop, struct http *http, const struct aep_optio
     ims->loop = loop;
     ims->http = http;
     grant_init(&ims->grant, options);
+    ims->traffic = options->traffic ? &options->traffic[AEP_SERVICES] : NULL;
     if (options->auth == AEP_TOKEN)
         ims->file.path = mem_copy_text(options->token_file);
     ims->timer.fire = on_timer;
@@ -249,6 +251,7 @@ static enum err send_request(struct ims *ims, size_t secret)
         .body_len = ims->grant.form.len,
         .timeout_ms = TIMEOUT_MS,
         .max_body = ANSWER_MAX,
+        .traffic = ims->traffic,
         .done = on_answer,
     };
     http_set_header(&ims->req, "Content-Type", "application/x-www-form-urlencoded");

@@ -109,6 +109,13 @@ void http_free(struct http *http)
     mem_free(http);
 }
 
+void http_count(const struct http_req *req)
+{
+    if (req->traffic && req->result != ERR_CANCELLED)
+        traffic_note(req->traffic, req->result == OK ? req->status : 0,
+                     (double)req->total_us / 1e6);
+}
+
 /* ---- curl and the loop */
 
 /* Lets curl work on one socket, or on its timeouts, then takes what has ended. */

@@ -48,6 +48,7 @@ struct http_req {
     size_t max_body;     /* cap of the collected body, ERR_TOO_BIG beyond; 0 = 64 KiB */
     size_t recv_buffer;  /* 0 = 16 KiB; 256 KiB pays for big bodies without TLS */
     size_t send_buffer;  /* 0 = 64 KiB; 256 KiB saves wake-ups on big uploads */
+    struct traffic *traffic; /* counts it, unless it is cancelled; NULL = nobody does */
     void (*done)(struct http_req *req);
     /*
      * Optional: called once when the final header block is complete, before data. `status` and

@@ -472,6 +472,7 @@ void http_call_finish(struct http_call *call)
     list_remove(&call->http->ending, &call->node);
     req->call = NULL;
     mem_free(call);
+    http_count(req);
     req->done(req);
 }
 

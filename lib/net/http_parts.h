@@ -13,6 +13,7 @@
 #include <curl/curl.h>
 
 #include "lib/net/http.h"
+#include "lib/net/traffic.h"
 
 struct http {
     struct loop *loop;
@@ -56,6 +57,9 @@ struct http_call {
 void http_must(int curl_code);
 void *http_must_have(void *handle);
 #define SET(easy, option, value) http_must((int)curl_easy_setopt(easy, option, value))
+
+/* The request has ended: its owner's counters learn of it. */
+void http_count(const struct http_req *req);
 
 /* A handle with all that is the same for every request of the client. */
 CURL *http_easy_new(const struct http *http);

@@ -10,11 +10,8 @@
  */
 #include "lib/net/unixsock.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -25,15 +22,22 @@
 #define LINGER_MS   1000
 #define BACKLOG     128
 
+union stream {
+    uv_handle_t handle;
+    uv_stream_t any;
+    uv_pipe_t pipe;
+    uv_tcp_t tcp;
+};
+
 struct unixsock {
     struct loop *loop;
     void *owner;
-    void (*handle)(void *owner, const struct unixsock_request *request,
-                   struct unixsock_answer *answer);
-    char *path;
+    unixsock_handler *handle;
+    char *path;   /* or the address */
     dev_t device; /* these two: the file we made, so that we unlink no other */
     ino_t inode;
-    uv_pipe_t listener;
+    bool port; /* TCP, not a file */
+    union stream listener;
     bool waiting; /* libuv holds an accepted connection that found no room */
     struct list clients;
 };
@@ -45,7 +49,7 @@ struct client {
     struct unixsock *server;
     enum client_state state;
     bool ended; /* the client sends no more */
-    uv_pipe_t pipe;
+    union stream stream;
     struct timer deadline;
     char request[UNIXSOCK_REQUEST_MAX];
     size_t len;
@@ -59,101 +63,60 @@ static void on_listener_closed(uv_handle_t *handle);
 static void accept_client(struct unixsock *server);
 static void close_client(struct client *client);
 
-/* ---- binding ---- */
+/* ---- life ---- */
 
-static enum err io_fault(struct fault *fault, const char *path, const char *what)
+static enum err listen_at(struct unixsock *server, int fd, struct fault *fault)
 {
-    return fault_set(fault, ERR_IO, "%s: %s: %s", path, what, strerror(errno));
-}
-
-/* Somebody listens, unless the kernel itself refuses; a full backlog is somebody, too. */
-static bool is_stale(const struct sockaddr_un *address)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return false;
-    bool refused = connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 &&
-                   errno == ECONNREFUSED;
-    close(fd);
-    return refused;
-}
-
-static int bind_with_mode(int fd, const struct sockaddr_un *address, unsigned mode)
-{
-    mode_t before = umask(0777 & ~(mode_t)mode);
-    int status = bind(fd, (const struct sockaddr *)address, sizeof *address);
-    int error = errno;
-    umask(before);
-    errno = error;
-    return status;
-}
-
-static enum err bind_path(int fd, const char *path, unsigned mode, struct fault *fault)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    memcpy(address.sun_path, path, strlen(path));
-    if (bind_with_mode(fd, &address, mode) == 0)
+    uv_loop_t *uv = loop_uv(server->loop);
+    int status = server->port ? uv_tcp_init(uv, &server->listener.tcp)
+                              : uv_pipe_init(uv, &server->listener.pipe, 0);
+    if (!status)
+        status = server->port ? uv_tcp_open(&server->listener.tcp, fd)
+                              : uv_pipe_open(&server->listener.pipe, fd);
+    if (!status)
+        status = uv_listen(&server->listener.any, BACKLOG, on_connection);
+    if (!status)
         return OK;
-    if (errno != EADDRINUSE)
-        return io_fault(fault, path, "cannot bind the socket");
-    struct stat status;
-    if (lstat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
-        return fault_set(fault, ERR_IO, "%s: exists and is no socket; remove it", path);
-    if (!is_stale(&address))
-        return fault_set(fault, ERR_IO, "%s: another process answers there", path);
-    if (unlink(path) < 0 && errno != ENOENT)
-        return io_fault(fault, path, "cannot remove the stale socket");
-    if (bind_with_mode(fd, &address, mode) < 0)
-        return io_fault(fault, path, "cannot bind the socket");
-    return OK;
+    return fault_set(fault, ERR_IO, "%s: cannot listen: %s", server->path, uv_strerror(status));
 }
 
-/* Own bind: libuv's cuts long paths silently and reports a missing directory as EACCES. */
-static enum err open_socket(const char *path, unsigned mode, int *ret_fd, struct fault *fault)
+static enum err start(struct loop *loop, const char *path, int fd, bool port, void *owner,
+                      unixsock_handler *handle, struct unixsock **ret, struct fault *fault)
 {
-    size_t max = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
-    if (!*path || strlen(path) > max)
-        return fault_set(fault, ERR_IO, "%s: a socket path has 1 to %zu bytes", path, max);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return io_fault(fault, path, "cannot make a socket");
-    enum err err = bind_path(fd, path, mode, fault);
-    if (err)
-        close(fd);
-    else
-        *ret_fd = fd;
-    return err;
-}
-
-enum err unixsock_new(struct loop *loop, const char *path, unsigned mode, void *owner,
-                      void (*handle)(void *owner, const struct unixsock_request *request,
-                                     struct unixsock_answer *answer),
-                      struct unixsock **ret, struct fault *fault)
-{
-    int fd = -1;
-    enum err err = open_socket(path, mode, &fd, fault);
-    if (err)
-        return err;
     struct unixsock *server = mem_alloc(sizeof *server);
     struct stat file = { 0 };
     server->loop = loop;
     server->owner = owner;
     server->handle = handle;
+    server->port = port;
     server->path = mem_copy_text(path);
     list_init(&server->clients);
-    lstat(path, &file);
-    server->device = file.st_dev;
-    server->inode = file.st_ino;
-    uv_pipe_init(loop_uv(loop), &server->listener, 0);
-    int status = uv_pipe_open(&server->listener, fd);
-    if (!status)
-        status = uv_listen((uv_stream_t *)&server->listener, BACKLOG, on_connection);
-    if (status) {
-        unixsock_free(server);
-        return fault_set(fault, ERR_IO, "%s: cannot listen: %s", path, uv_strerror(status));
+    if (!port && lstat(path, &file) == 0) {
+        server->device = file.st_dev;
+        server->inode = file.st_ino;
     }
-    *ret = server;
-    return OK;
+    enum err err = listen_at(server, fd, fault);
+    if (err)
+        unixsock_free(server);
+    else
+        *ret = server;
+    return err;
+}
+
+enum err unixsock_new(struct loop *loop, const struct unixsock_file *file, void *owner,
+                      unixsock_handler *handle, struct unixsock **ret, struct fault *fault)
+{
+    int fd = -1;
+    enum err err = unixsock_open_file(file, &fd, fault);
+    return err ? err : start(loop, file->path, fd, false, owner, handle, ret, fault);
+}
+
+enum err unixsock_new_port(struct loop *loop, const char *address, void *owner,
+                           unixsock_handler *handle, struct unixsock **ret, struct fault *fault)
+{
+    int fd = -1;
+    enum err err = unixsock_open_port(address, &fd, fault);
+    return err ? err : start(loop, address, fd, true, owner, handle, ret, fault);
 }
 
 void unixsock_free(struct unixsock *socket)
@@ -161,7 +124,7 @@ void unixsock_free(struct unixsock *socket)
     if (!socket)
         return;
     struct stat file;
-    if (lstat(socket->path, &file) == 0 && file.st_dev == socket->device &&
+    if (!socket->port && lstat(socket->path, &file) == 0 && file.st_dev == socket->device &&
         file.st_ino == socket->inode)
         unlink(socket->path);
     socket->waiting = false;
@@ -169,12 +132,12 @@ void unixsock_free(struct unixsock *socket)
     {
         close_client(container_of(node, struct client, node));
     }
-    uv_close((uv_handle_t *)&socket->listener, on_listener_closed);
+    uv_close(&socket->listener.handle, on_listener_closed);
 }
 
 static void on_listener_closed(uv_handle_t *handle)
 {
-    struct unixsock *server = container_of(handle, struct unixsock, listener);
+    struct unixsock *server = container_of(handle, struct unixsock, listener.handle);
     mem_free(server->path);
     mem_free(server);
 }
@@ -203,7 +166,7 @@ static void write_answer(struct client *client)
 {
     client->state = CLIENT_WRITING;
     uv_buf_t bytes = uv_buf_init(client->answer.data, (unsigned)client->answer.len);
-    if (uv_write(&client->write, (uv_stream_t *)&client->pipe, &bytes, 1, on_written))
+    if (uv_write(&client->write, &client->stream.any, &bytes, 1, on_written))
         close_client(client);
 }
 
@@ -227,7 +190,7 @@ static void answer_request(struct client *client, struct unixsock_parsed *parsed
 static void on_alloc(uv_handle_t *handle, size_t hint, uv_buf_t *buf)
 {
     (void)hint;
-    struct client *client = container_of(handle, struct client, pipe);
+    struct client *client = container_of(handle, struct client, stream.handle);
     static char dropped[1024];
     if (client->state == CLIENT_READING)
         *buf = uv_buf_init(client->request + client->len,
@@ -248,7 +211,7 @@ static void take_input(struct client *client)
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 {
     (void)buf;
-    struct client *client = container_of(stream, struct client, pipe);
+    struct client *client = container_of(stream, struct client, stream.any);
     if (len == 0)
         return;
     if (len < 0 && (len != UV_EOF || client->state == CLIENT_LINGERING)) {
@@ -268,7 +231,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 
 static void on_connection(uv_stream_t *listener, int status)
 {
-    struct unixsock *server = container_of(listener, struct unixsock, listener);
+    struct unixsock *server = container_of(listener, struct unixsock, listener.any);
     if (status)
         return;
     /* Not accepting stops libuv from polling the listener: the others stay in the backlog. */
@@ -291,15 +254,18 @@ static void accept_client(struct unixsock *server)
     buf_init(&client->answer, UNIXSOCK_BODY_MAX + UNIXSOCK_REQUEST_MAX);
     list_push(&server->clients, &client->node);
     timer_set_in(server->loop, &client->deadline, CLIENT_MS);
-    uv_pipe_init(loop_uv(server->loop), &client->pipe, 0);
-    if (uv_accept((uv_stream_t *)&server->listener, (uv_stream_t *)&client->pipe) ||
-        uv_read_start((uv_stream_t *)&client->pipe, on_alloc, on_read))
+    if (server->port)
+        uv_tcp_init(loop_uv(server->loop), &client->stream.tcp);
+    else
+        uv_pipe_init(loop_uv(server->loop), &client->stream.pipe, 0);
+    if (uv_accept(&server->listener.any, &client->stream.any) ||
+        uv_read_start(&client->stream.any, on_alloc, on_read))
         close_client(client);
 }
 
 static void on_client_closed(uv_handle_t *handle)
 {
-    struct client *client = container_of(handle, struct client, pipe);
+    struct client *client = container_of(handle, struct client, stream.handle);
     buf_release(&client->answer);
     mem_free(client);
 }
@@ -310,7 +276,7 @@ static void close_client(struct client *client)
     struct unixsock *server = client->server;
     timer_clear(server->loop, &client->deadline);
     list_remove(&server->clients, &client->node);
-    uv_close((uv_handle_t *)&client->pipe, on_client_closed);
+    uv_close(&client->stream.handle, on_client_closed);
     if (!server->waiting)
         return;
     server->waiting = false;

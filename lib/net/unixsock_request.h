@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to unixsock*.c: the text of one request and of its answer. Pure. */
+/* Private to unixsock*.c: the text of one request and of its answer (pure); where it listens. */
 #ifndef SLUICE_NET_UNIXSOCK_REQUEST_H
 #define SLUICE_NET_UNIXSOCK_REQUEST_H
 
@@ -23,5 +23,10 @@ bool unixsock_request_parse(const char *bytes, size_t len, bool ended,
 /* Appends the whole answer; an empty body of an error becomes the status in words. */
 void unixsock_answer_write(struct buf *out, const struct unixsock_request *request,
                            const struct unixsock_answer *answer);
+
+/* Bound, not listening yet; the caller closes it. ERR_CONFIG, ERR_IO with a sentence. */
+enum err unixsock_open_file(const struct unixsock_file *file, int *ret_fd,
+                            struct fault *fault) MUST_CHECK;
+enum err unixsock_open_port(const char *address, int *ret_fd, struct fault *fault) MUST_CHECK;
 
 #endif

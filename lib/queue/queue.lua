@@ -50,6 +50,7 @@ local MOVES_MAX = 100           -- of one tick
 local COLLECT_MAX = 500         -- children removed by one tick
 local REVIVE_MAX = 1000         -- tasks revived by one retry
 local LANE_MOVES_MAX = 1000     -- tasks moved by one priority
+local DUE_MAX = 100             -- batches looked at for the oldest that is due
 local RELISTS_MAX = 20          -- of a batch in a row, without one more file completed
 local RELIST_DELAY_MAX = 30000
 local REJECTED_MAX = 1000
@@ -1085,6 +1086,15 @@ local function take_row(fields)
   return ''
 end
 
+local function has_name(fields, name)
+  for i = 1, #fields, 2 do
+    if fields[i] == name then
+      return true
+    end
+  end
+  return false
+end
+
 local function done(a) -- id owner fence [field value]…
   local known = load(need_id(a[1]))
   if known and known.status == 'completed' and known.owner == a[2] and known.fence == a[3] then
@@ -1098,6 +1108,9 @@ local function done(a) -- id owner fence [field value]…
   local row = task.kind == 'file' and take_row(fields)
   call('ZREM', lease_key(task), task.id)
   set_fields(task, fields)
+  if task.kind == 'batch' and has_name(fields, 'manifest') then
+    call('HSET', P .. 'ds:' .. task.dataset, 'committed_at', NOW)
+  end
   return { 'ok', complete(task, row) }
 end
 
@@ -1518,6 +1531,7 @@ local function dataset(a) -- dataset [option value]…
     local name, value = fields[i], fields[i + 1]
     need(name ~= 'paused', 'paused: an operator\'s choice, see sluice_pause')
     need(name ~= 'generation', 'generation: counted by sluice_replay')
+    need(name ~= 'committed_at', 'committed_at: noted by sluice_done')
     need(name ~= 'order' or MODE[value], 'order: want concurrent, commit or sequential')
     if DATASET_LIMIT[name] then
       need_int(value, name, 0, 9e15)
@@ -1542,8 +1556,23 @@ local function ready_count(class, ds)
     + call('ZCARD', P .. 'ready:' .. class .. ':backfill:' .. ds)
 end
 
+-- Creation of the oldest batch of the tail's time that is not committed though the source lets it
+-- be read; 0 if there is none. Of many that the source keeps open the first ones are looked at.
+local function oldest_due(ds, start)
+  local ids = call('ZRANGEBYSCORE', P .. 'order:' .. ds, start, '+inf', 'WITHSCORES',
+    'LIMIT', 0, DUE_MAX)
+  for i = 1, #ids, 2 do
+    local known = call('HMGET', P .. 't:' .. ids[i], 'phase', 'status_aep', 'class')
+    local open = known[1] == 'fan' and known[2] and (known[3] or '') == ''
+    if not open then
+      return ids[i + 1]
+    end
+  end
+  return '0'
+end
+
 local function stat_dataset(ds)
-  local tail = call('HMGET', P .. 't:tail/' .. ds, 'offset', 'status')
+  local tail = call('HMGET', P .. 't:tail/' .. ds, 'offset', 'status', 'start', 'seen_to')
   return table.concat({ ds,
     'order=' .. order_mode(ds), 'paused=' .. (option(ds, 'paused') or '0'),
     'tail=' .. (tail[2] or 'none'), 'watermark=' .. (tail[1] or '0'):match('^%d*'),
@@ -1556,7 +1585,9 @@ local function stat_dataset(ds)
     'gated=' .. call('ZCARD', P .. 'shut:' .. ds),
     'unlisted=' .. call('ZCARD', P .. 'unlisted:' .. ds),
     'max_f=' .. (option(ds, 'max_f') or 'none'), 'max_x=' .. (option(ds, 'max_x') or 'none'),
-    'exported=' .. (call('HGET', P .. 'exported', ds) or '0') }, ' ')
+    'exported=' .. (call('HGET', P .. 'exported', ds) or '0'),
+    'seen_to=' .. (tail[4] or '0'), 'oldest_due=' .. oldest_due(ds, tail[3] or '0'),
+    'committed_at=' .. (option(ds, 'committed_at') or '0') }, ' ')
 end
 
 local function stat()

@@ -93,6 +93,7 @@ class Sluiced:
 
     def __init__(self, setup):
         self.setup = setup
+        self.socket = setup.directory / "health.sock"
         self.redis = Redis(setup.directory / "redis")
         self.write_files()
 

@@ -373,6 +373,29 @@ def test_stat_and_show_explain_without_writing(q):
     assert f"dead 1 f/{DS}/B/0" in batch and "place wait" in batch
 
 
+def test_stat_says_what_is_due(q):
+    """The oldest batch since the start of the tail that is readable and not committed."""
+    def word(name):
+        line = q.redis.fcall_ro("sluice_stat", 1, P).splitlines()[0]
+        return dict(pair.split("=") for pair in line.split()[1:])[name]
+
+    q("submit", f"tail/{DS}", "tail", DS, "live", 50, "", "start", 50)
+    q.release(q.one(), seen_to=90)
+    assert (word("seen_to"), word("oldest_due"), word("committed_at")) == ("90", "0", "0")
+    q("submit", f"b/{DS}/history", "batch", DS, "live", 10, "")
+    list(q.claim(limit=9))  # the tail, and this
+    assert word("oldest_due") == "0", "created before the tail began"
+    q("submit", f"b/{DS}/open", "batch", DS, "live", 60, "")
+    q.release(q.one(), delay=10 ** 6, status_aep="loading")
+    assert word("oldest_due") == "0", "AEP keeps it open itself"
+    q.batch("due", files=1, order=70)
+    assert word("oldest_due") == "70"
+    q.finish()
+    q.done(q.one(), manifest="key")
+    assert word("oldest_due") == "0" and int(word("committed_at")) > 1_700_000_000_000
+    refused("BADARG", q, "dataset", DS, "committed_at", 5)
+
+
 # --- limits of Redis -----------------------------------------------------------------------------
 
 def test_a_full_redis_drains_and_does_not_grow(q):

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -51,9 +50,9 @@ static void handle(void *owner, const struct unixsock_request *request,
     rig->handled++;
     if (strcmp(request->path, "/json") == 0)
         answer->content_type = "application/json";
-    if (strcmp(request->path, "/none") == 0)
-        answer->status = 404;
-    if (strcmp(request->path, "/none") == 0 || strcmp(request->path, "/empty") == 0)
+    bool none = strcmp(request->path, "/none") == 0;
+    answer->status = none ? 404 : answer->status;
+    if (none || strcmp(request->path, "/empty") == 0)
         return;
     buf_print(&answer->body, "%s %s [%s]", request->http ? "http" : "words", request->path,
               request->query);
@@ -66,7 +65,8 @@ static void handle(void *owner, const struct unixsock_request *request,
 
 static enum err open_at(struct rig *rig, const char *path, struct fault *fault)
 {
-    return unixsock_new(rig->loop, path, 0660, rig, handle, &rig->socket, fault);
+    struct unixsock_file file = { .path = path, .mode = 0660 };
+    return unixsock_new(rig->loop, &file, rig, handle, &rig->socket, fault);
 }
 
 static int begin(void **state)
