@@ -171,7 +171,7 @@ static int run(const char *config)
         return code;
     }
     prepare_process();
-    log_set_level((enum log_level)program.settings.log_level);
+    log_set_level((enum log_level)program.settings.log.level);
     enum err err = load_secrets(&program, &fault);
     if (!err)
         err = build(&program, &fault);
