@@ -120,7 +120,7 @@ static void begin_job(struct deferred *work)
         return;
     }
     if (!job->dataset) {
-        fault_set(&fault, ERR_BUG, "dataset %s is not configured here", lease->dataset);
+        fault_set(&fault, ERR_CANCELLED, "dataset %s is not configured here", lease->dataset);
         task_fail(&job->task, &fault);
         return;
     }

@@ -166,7 +166,7 @@ static void step_batch(struct deferred *work)
         return;
     }
     if (!batch->dataset) {
-        fault_set(&fault, ERR_BUG, "dataset %s is not configured here",
+        fault_set(&fault, ERR_CANCELLED, "dataset %s is not configured here",
                   batch->task.lease->dataset);
         task_fail(&batch->task, &fault);
         return;

@@ -134,7 +134,7 @@ static void begin_commit(struct deferred *work)
         start_rows(commit);
         return;
     }
-    fault_set(&fault, ERR_BUG, "dataset %s is not configured here",
+    fault_set(&fault, ERR_CANCELLED, "dataset %s is not configured here",
               commit->task.lease->dataset);
     task_fail(&commit->task, &fault);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/pool.h"
+#include "daemon/reload.h"
 #include "daemon/scheduler.h"
 #include "daemon/tail.h"
 #include "daemon/uploader.h"
@@ -200,6 +201,9 @@ static void answer_line(struct health *health, struct unixsock_answer *answer, b
     (void)verbose;
     health_line(health, text, sizeof text);
     buf_print(&answer->body, "%s\n", text);
+    reload_note(health->core->reload, &answer->body);
+    if (answer->body.data[answer->body.len - 1] != '\n')
+        buf_add_char(&answer->body, '\n');
 }
 
 static void write_member(struct buf *out, const char *name, const char *text)
@@ -232,7 +236,7 @@ static void write_datasets(const struct health *health, struct buf *out)
     const struct core *core = health->core;
     buf_add_text(out, "\"datasets\":[");
     for (size_t i = 0; i < core->settings->datasets; i++) {
-        const struct tail_memory *memory = &core->tail_memory[i];
+        const struct tail_memory *memory = core->tail_memory[i];
         buf_add_text(out, i ? ",{" : "{");
         write_member(out, "id", core->settings->dataset[i].id);
         buf_add_char(out, ',');
@@ -293,6 +297,7 @@ static void answer_metrics(struct health *health, struct unixsock_answer *answer
     scheduler_figures(core->scheduler, &figures);
     answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
     metrics_print(&core->metrics, out);
+    reload_print(core->reload, out);
     print_breakers(core, out);
     metrics_print_gauge(out, "sluice_ready", "1 if all checks pass", is_ready(health));
     metrics_print_gauge(out, "sluice_files_running", "file tasks in work",

@@ -68,16 +68,13 @@ static void on_lapse(struct timer *timer);
 struct scheduler *scheduler_new(struct core *core)
 {
     struct scheduler *scheduler = mem_alloc(sizeof *scheduler);
-    size_t datasets = core->settings->datasets;
     scheduler->core = core;
     scheduler->pump.run = pump;
     scheduler->wake.fire = on_wake;
     scheduler->tick.fire = on_tick;
     scheduler->beat.fire = on_beat;
-    scheduler->dataset = mem_alloc_array(datasets, sizeof *scheduler->dataset);
     scheduler->inbox = inbox_new(core);
-    for (size_t i = 0; i < datasets; i++)
-        scheduler->dataset[i] = core->settings->dataset[i].id;
+    scheduler_reload(scheduler);
     for (int class = 0; class < CLASSES; class ++) {
         list_init(&scheduler->running[class]);
         for (int lane = 0; lane < QUEUE_LANES; lane++)
@@ -86,6 +83,27 @@ struct scheduler *scheduler_new(struct core *core)
                                                             .lane = (enum queue_lane)lane };
     }
     return scheduler;
+}
+
+void scheduler_reload(struct scheduler *scheduler)
+{
+    const struct settings *settings = scheduler->core->settings;
+    mem_free(scheduler->dataset);
+    scheduler->dataset = mem_alloc_array(settings->datasets, sizeof *scheduler->dataset);
+    for (size_t i = 0; i < settings->datasets; i++)
+        scheduler->dataset[i] = settings->dataset[i].id;
+}
+
+unsigned scheduler_oldest(const struct scheduler *scheduler)
+{
+    unsigned oldest = scheduler->core->epoch;
+    for (int class = 0; class < CLASSES; class ++)
+        list_each(&scheduler->running[class], node)
+        {
+            const struct task *task = container_of(node, struct task, node);
+            oldest = task->epoch < oldest ? task->epoch : oldest;
+        }
+    return oldest;
 }
 
 void scheduler_free(struct scheduler *scheduler)
@@ -256,6 +274,7 @@ static bool start_task(const struct claim *claim, struct queue_task *lease)
     struct task *task = (starts ? kind[lease->kind] : &waiting_kind)->start(core, lease);
     task->ended = on_ended;
     task->tries = tries;
+    task->epoch = core->epoch;
     task->reserved = needs_bytes(scheduler, lease);
     scheduler->reserved += task->reserved;
     task->progress = scheduler_nudge;
@@ -347,7 +366,8 @@ static void on_ticked(struct queue_op *op)
         scheduler->figures.live_daemons = op->live_daemons;
         scheduler->figures.seq = op->seq;
         repair_note_tick(core, op);
-        aep_set_fleet(core->aep, (int)(op->live_daemons > 0 ? op->live_daemons : 1));
+        aep_set_rate(core->aep, (double)core->settings->aep.requests_per_second,
+                     (int)op->live_daemons);
         if (op->inbox > 0 && !scheduler->draining)
             inbox_look(scheduler->inbox);
         if (op->number > 0)

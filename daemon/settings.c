@@ -111,7 +111,7 @@ static const struct conf_row row[] = {
   "of multipart uploads; grows with the file so that 10000 parts suffice" },
 { "transfer.socket_buffer", CONF_SIZE, AT(transfer.socket_bytes), "1MiB", 64 * KIB, 64 * MIB, NULL, 0,
   "kernel memory per source connection; raise it for a fast source far away" },
-{ "transfer.files", CONF_NUMBER, AT(transfer.files), "256", 1, 4096, NULL, 0, "files in flight at most" },
+{ "transfer.files", CONF_NUMBER, AT(transfer.files), "256", 1, 4096, NULL, NOW, "files in flight at most" },
 { "transfer.batches", CONF_NUMBER, AT(transfer.batches), "32", 1, 1024, NULL, NOW,
   "tails, jobs and batches in work at a time" },
 { "transfer.workers", CONF_NUMBER, AT(transfer.workers), "1", 1, 64, NULL, 0, "uploader threads" },

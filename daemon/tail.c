@@ -175,11 +175,11 @@ static void on_begin(struct deferred *work)
     }
     tail->dataset = settings_dataset(core->settings, lease->dataset);
     if (!tail->dataset) {
-        fault_set(&fault, ERR_BUG, "dataset %s is not configured here", lease->dataset);
+        fault_set(&fault, ERR_CANCELLED, "dataset %s is not configured here", lease->dataset);
         task_fail(&tail->task, &fault);
         return;
     }
-    tail->memory = &core->tail_memory[tail->dataset - core->settings->dataset];
+    tail->memory = core->tail_memory[tail->dataset - core->settings->dataset];
     snprintf(tail->offset, sizeof tail->offset, "%s", lease->offset);
     tail->watermark = strtoll(tail->offset, NULL, 10);
     tail->start = queue_task_int(lease, "start", 1);

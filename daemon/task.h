@@ -38,6 +38,7 @@ struct task {
     struct timer lapse; /* then; the scheduler's */
     int64_t reserved;   /* pool bytes; the scheduler's */
     unsigned tries;     /* upstreams whose breakers it tries; the scheduler's */
+    unsigned epoch;     /* core's when it began; the scheduler's */
     bool lost;          /* the lease is gone: end with task_drop */
     bool cancelled;     /* cancel was asked for */
     bool ending;

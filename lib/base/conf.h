@@ -120,7 +120,8 @@ typedef void conf_changed(void *owner, const struct conf_change *change);
 /*
  * Takes over from `fresh` what may change at run time (CONF_RELOAD rows; elements that come and
  * go), and leaves in it what was replaced: whoever still reads the old arrays and texts may, until
- * the caller releases `fresh`. Tells each difference. Both are bound to the settings of one table.
+ * the caller releases `fresh`. Tells each difference. Both are bound to the settings of one table. Where
+ * no element differs the array stays.
  */
 void conf_take(struct conf *conf, struct conf *fresh, void *owner, conf_changed *changed);
 

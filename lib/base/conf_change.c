@@ -81,16 +81,20 @@ static size_t find(const struct conf_row *identity, const char *items, size_t si
  * An element that stays: the array of `fresh` will be in force, with the old values of what only
  * a restart can change. The old array stays as it is: it is still read.
  */
-static void compare_element(const struct taking *taking, const struct conf_sequence *sequence,
+static bool compare_element(const struct taking *taking, const struct conf_sequence *sequence,
                             struct pair *pair)
 {
     const struct conf_table *table = taking->conf->table;
+    bool changed = false;
     for (size_t i = 0; i < table->rows; i++) {
         pair->row = &table->row[i];
-        if (conf_sequence_of(table, pair->row) == sequence && differs(taking, pair) &&
-            !(pair->row->flags & CONF_RELOAD))
+        if (conf_sequence_of(table, pair->row) != sequence || !differs(taking, pair))
+            continue;
+        changed = true;
+        if (!(pair->row->flags & CONF_RELOAD))
             conf_value_copy(pair->row, pair->before, pair->after);
     }
+    return changed;
 }
 
 static void take_sequence(const struct taking *taking, const struct conf_sequence *sequence)
@@ -100,6 +104,7 @@ static void take_sequence(const struct taking *taking, const struct conf_sequenc
     void **new = conf_items(sequence, taking->fresh->settings);
     size_t *old_count = conf_count(sequence, taking->conf->settings);
     size_t *new_count = conf_count(sequence, taking->fresh->settings);
+    bool changed = *new_count != *old_count;
     for (size_t i = 0; i < *new_count; i++) {
         char *element = (char *)*new + i * sequence->size;
         const char *name = name_of(identity, element);
@@ -109,8 +114,9 @@ static void take_sequence(const struct taking *taking, const struct conf_sequenc
                              .before_at = at,
                              .after_at = i,
                              .item = name };
+        changed = changed || at != i;
         if (at < *old_count)
-            compare_element(taking, sequence, &pair);
+            changed = compare_element(taking, sequence, &pair) || changed;
         else
             tell(taking, NULL, name, NULL, name, true);
     }
@@ -119,6 +125,8 @@ static void take_sequence(const struct taking *taking, const struct conf_sequenc
         if (find(identity, *new, sequence->size, *new_count, name) == *new_count)
             tell(taking, NULL, name, name, NULL, true);
     }
+    if (!changed) /* the array in force stays */
+        return;
     void *items = *old;
     size_t count = *old_count;
     *old = *new;

@@ -137,7 +137,7 @@ static void broken_files_get_place_and_hint(void **state)
         { ALL "log: &a {level: info}\n", 4, 6, "anchors are not supported" },
         { ALL "log: {level: !!str info}\n", 4, 14, "tags are not supported" },
         { ALL "log:\n\tlevel: info\n", 5, 1, "found character that cannot start any token" },
-        { ALL "log: {level: info\n", 5, 1, "did not find expected ',' or '}'" },
+        { AEP "log: {level: \"info\"\n" S3 DATA, 3, 1, "did not find expected ',' or '}'" },
         /* values */
         { ALL "log:\n  level: inof\n", 5, 10,
           "\"inof\" is not one of debug, info, warn, error (did you mean \"info\"?)" },
