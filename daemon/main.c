@@ -23,6 +23,7 @@
 #include "daemon/pool.h"
 #include "daemon/reload.h"
 #include "daemon/scheduler.h"
+#include "daemon/subject.h"
 #include "daemon/task.h"
 #include "daemon/tenant.h"
 #include "daemon/uploader.h"
@@ -30,7 +31,9 @@
 #include "lib/base/log.h"
 #include "lib/net/notify.h"
 
-#define NOTIFY_MS 5000
+#define NOTIFY_MS         5000
+#define LOG_AS_CONFIGURED (-1)
+#define JOURNAL           "/run/systemd/journal/socket"
 
 struct program {
     struct core core;
@@ -43,6 +46,7 @@ struct program {
     struct reload *reload;
     struct timer notify, grace;
     int secret; /* which one was in use last */
+    int format; /* of the log, by the command line */
     int exit_code;
     bool stopping, trimmed;
 };
@@ -51,7 +55,8 @@ static void open_standard_files(void);
 static int usage(FILE *to, int code);
 static int flushed(int code);
 static int check(const char *config, bool print);
-static int run(const char *config);
+static bool read_format(const char *text, int *ret);
+static int run(const char *config, int format);
 static enum err load_secrets(struct program *program, const char *config, struct fault *fault);
 static enum err build(struct program *program, struct fault *fault);
 static void take_apart(struct program *program);
@@ -67,17 +72,23 @@ static void on_s3_note(void *owner, const struct s3_call *call);
 int main(int argc, char **argv)
 {
     static const struct option option[] = {
-        { "config", required_argument, NULL, 'c' }, { "check-config", no_argument, NULL, 'k' },
-        { "print-config", no_argument, NULL, 'p' }, { "version", no_argument, NULL, 'V' },
-        { "help", no_argument, NULL, 'h' },         { 0 },
+        { "config", required_argument, NULL, 'c' },
+        { "check-config", no_argument, NULL, 'k' },
+        { "print-config", no_argument, NULL, 'p' },
+        { "log-format", required_argument, NULL, 'l' },
+        { "version", no_argument, NULL, 'V' },
+        { "help", no_argument, NULL, 'h' },
+        { 0 },
     };
     const char *config = "/etc/sluiced/sluiced.yaml";
-    int mode = 'r';
+    int mode = 'r', format = LOG_AS_CONFIGURED;
     open_standard_files();
     for (int c; (c = getopt_long(argc, argv, "c:h", option, NULL)) != -1;) {
         if (c == 'c')
             config = optarg;
-        else if (c == '?')
+        else if (c == 'l' && read_format(optarg, &format))
+            continue;
+        else if (c == '?' || c == 'l')
             return usage(stderr, EX_USAGE);
         else
             mode = c;
@@ -88,7 +99,7 @@ int main(int argc, char **argv)
         return flushed(usage(stdout, EX_OK));
     if (mode == 'V')
         return flushed(puts("sluiced " SLUICE_VERSION) < 0);
-    return mode == 'r' ? run(config) : flushed(check(config, mode == 'p'));
+    return mode == 'r' ? run(config, format) : flushed(check(config, mode == 'p'));
 }
 
 /* If one of them was closed, the next socket would get its number, and lines of log with it. */
@@ -108,7 +119,8 @@ static int usage(FILE *to, int code)
           "       sluiced --version | --help\n\n"
           "  -c, --config FILE   default /etc/sluiced/sluiced.yaml\n"
           "      --check-config  say what is wrong with it and exit (78 if anything is)\n"
-          "      --print-config  the settings in force, as YAML\n",
+          "      --print-config  the settings in force, as YAML\n"
+          "      --log-format F  auto, text or json, instead of log.format\n",
           to);
     return code;
 }
@@ -117,6 +129,17 @@ static int usage(FILE *to, int code)
 static int flushed(int code)
 {
     return fflush(stdout) || ferror(stdout) ? EX_IOERR : code;
+}
+
+static bool read_format(const char *text, int *ret)
+{
+    static const char *const name[] = {
+        [LOG_AS_AUTO] = "auto", [LOG_AS_TEXT] = "text", [LOG_AS_JSON] = "json"
+    };
+    for (int i = LOG_AS_AUTO; i <= LOG_AS_JSON; i++)
+        if (strcmp(text, name[i]) == 0)
+            *ret = i;
+    return *ret >= 0;
 }
 
 static int load(const char *config, struct settings *settings)
@@ -153,6 +176,16 @@ static void prepare_process(void)
     http_init();
 }
 
+/* Also after a reload. */
+static void set_log(const struct program *program)
+{
+    int format = program->format < 0 ? program->settings.log.format : program->format;
+    bool journal = format == LOG_AS_AUTO && log_is_journal(getenv("JOURNAL_STREAM"));
+    log_set_level((enum log_level)program->settings.log.level);
+    log_set_format(format == LOG_AS_JSON ? LOG_JSON : LOG_TEXT);
+    log_set_journal(journal ? JOURNAL : NULL);
+}
+
 /*
  * Before the loop has it, a hangup would end us, and must not be forgotten: the configuration may
  * have been read already. With the loop its handler goes, and the default must not come back.
@@ -165,9 +198,9 @@ static void hold_hangups(bool hold)
     pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
-static int run(const char *config)
+static int run(const char *config, int format)
 {
-    struct program program = { 0 };
+    struct program program = { .format = format };
     struct fault fault = { 0 };
     hold_hangups(true);
     int code = load(config, &program.settings);
@@ -176,7 +209,8 @@ static int run(const char *config)
         return code;
     }
     prepare_process();
-    log_set_level((enum log_level)program.settings.log.level);
+    log_set_subject(subject_read);
+    set_log(&program);
     enum err err = load_secrets(&program, config, &fault);
     if (!err)
         err = build(&program, &fault);
@@ -360,6 +394,7 @@ static void on_notify(struct timer *timer)
     trim_when_idle(program);
     int64_t watchdog = notify_watchdog_ms();
     reload_tidy(program->reload);
+    log_flush(false);
     /* The loop turns, or this would not run; the workers must have turned too. */
     bool alive = watchdog == 0 || uploader_silence_ms(program->core.uploader) < watchdog / 2;
     send_status(program, alive && watchdog ? "WATCHDOG=1\n" : "");
@@ -376,7 +411,7 @@ static void reload(struct program *program)
     }
     notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_mono().us);
     reload_run(program->reload);
-    log_set_level((enum log_level)program->settings.log.level);
+    set_log(program);
     send_status(program, "READY=1\n");
 }
 
@@ -400,6 +435,7 @@ static void on_signal(void *owner, int signal)
 
 static void on_drained(struct core *core)
 {
+    log_flush(true);
     log_event(LOG_INFO, NULL, "drained, bye");
     loop_stop(core->loop);
 }
@@ -407,6 +443,7 @@ static void on_drained(struct core *core)
 static void on_grace(struct timer *timer)
 {
     (void)timer;
+    log_flush(true);
     log_event(LOG_WARN, NULL,
               "stop_grace is over, exit with work under way; leases lapse by themselves");
     _exit(EX_OK);
