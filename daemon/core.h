@@ -35,7 +35,7 @@ struct core {
     struct tail_memory **tail_memory; /* one per configured dataset, in order; reload.c's */
     unsigned epoch; /* how often datasets were changed: who began earlier reads older ones */
     struct reload *reload;
-    struct s3_options s3;            /* shared with the uploader's threads, see s3.h */
+    struct s3_options s3;  /* shared with the uploader's threads, see s3.h */
     struct ledger *ledger; /* these two: startup's */
     struct repair *repair;
     /* Since when (by Redis) this daemon would have noticed that Redis lost writes; 0 = not yet. */

@@ -229,27 +229,29 @@ static void refuse_file(struct reload *reload, const struct buf *errors)
     refuse(reload, why);
 }
 
+static void tell_key(const struct conf_change *change)
+{
+    const char *path = change->row->path, *dot = strstr(path, "[].");
+    AUTO_TEXT char *name = change->item ? mem_print("%s.%s", change->item, dot + strlen("[]."))
+                                        : mem_copy_text(path);
+    log_event(change->applied ? LOG_INFO : LOG_WARN, "config",
+              "%s changed from=%.*s to=%.*s, %s", name, VALUE_MAX, change->before, VALUE_MAX,
+              change->after, change->applied ? "applied" : "needs a restart");
+}
+
 static void on_change(void *owner, const struct conf_change *change)
 {
     struct reload *reload = owner;
-    const char *path = change->row ? change->row->path : "", *dot = strstr(path, "[].");
-    bool options = strcmp(path, "queue.max_open_files") == 0;
-    reload->datasets = reload->datasets || change->item || options;
     reload->applied += change->applied;
     reload->waiting += !change->applied;
     if (!change->row)
         log_event(LOG_INFO, "config", "dataset %s %s, applied", change->item,
                   change->after ? "is new" : "is no longer copied");
-    else if (change->applied)
-        log_event(LOG_INFO, "config", "%s%s%s changed from=%.*s to=%.*s, applied",
-                  change->item ? change->item : "", change->item ? "." : "",
-                  dot ? dot + 3 : path, VALUE_MAX, change->before, VALUE_MAX, change->after);
     else
-        log_event(LOG_WARN, "config", "%s%s%s changed from=%.*s to=%.*s, needs a restart",
-                  change->item ? change->item : "", change->item ? "." : "",
-                  dot ? dot + 3 : path, VALUE_MAX, change->before, VALUE_MAX, change->after);
+        tell_key(change);
+    if (change->item || strcmp(change->row->path, "queue.max_open_files") == 0)
+        reload->datasets = true;
 }
-
 static void take(struct reload *reload, struct settings *fresh,
                  struct s3_credentials *credentials)
 {

@@ -6,7 +6,7 @@
 #ifndef SLUICE_DAEMON_SETTINGS_H
 #define SLUICE_DAEMON_SETTINGS_H
 
-#include "lib/base/conf.h"
+#include "lib/base/conf_change.h"
 
 enum dataset_semantics { SEMANTICS_INCREMENTAL, SNAPSHOT_LATEST, SNAPSHOT_VERSIONS };
 enum dataset_order { ORDER_CONCURRENT, ORDER_COMMIT, ORDER_SEQUENTIAL };

@@ -33,20 +33,35 @@ static void copy_part(const char *part, char *ret, size_t size)
     snprintf(ret, size, "%.*s", (int)strcspn(part, "/"), part);
 }
 
+/* Where the parts of an id begin; returns how many there are, at most one more than fit. */
+static size_t split(const char *id, const char *part[PARTS_MAX])
+{
+    size_t parts = 0;
+    for (const char *at = id; at && parts <= PARTS_MAX; parts++) {
+        if (parts < PARTS_MAX)
+            part[parts] = at;
+        at = strchr(at, '/');
+        at = at ? at + 1 : NULL;
+    }
+    return parts;
+}
+
+/* The parts of an ordinary id of that kind; 0 = it is not about a batch. */
+static size_t parts_of(const char *id)
+{
+    return strncmp(id, "b/", 2) == 0 ? 3 : strncmp(id, "f/", 2) == 0 ? 4 : 0;
+}
+
 void subject_read(const char *object, struct log_subject *ret)
 {
-    const char *part[PARTS_MAX + 1] = { object };
-    size_t parts = 1;
-    for (const char *at = strchr(object, '/'); at && parts <= PARTS_MAX; at = strchr(at, '/'))
-        part[parts++] = ++at;
-    if (parts < 2 ||
-        strspn(object, "abcdefghijklmnopqrstuvwxyz") + 1 != (size_t)(part[1] - object))
+    const char *part[PARTS_MAX];
+    size_t parts = split(object, part), ordinary = parts_of(object);
+    size_t kind = strspn(object, "abcdefghijklmnopqrstuvwxyz");
+    if (parts < 2 || object[kind] != '/')
         return;
     copy_part(part[1], ret->dataset, sizeof ret->dataset);
-    /* kind, dataset, batch; a file has one part more, a replay its generation */
-    size_t least = *object == 'b' ? 3 : *object == 'f' ? 4 : 0;
-    bool replayed = least && parts == least + 1;
-    if (!least || part[1] - object != 2 || (parts != least && !replayed))
+    bool replayed = parts == ordinary + 1; /* its generation comes before the batch */
+    if (!ordinary || (parts != ordinary && !replayed))
         return;
     copy_part(part[replayed ? 3 : 2], ret->batch, sizeof ret->batch);
     subject_trace(ret->dataset, ret->batch, replayed ? strtoll(part[2], NULL, 10) : 1,

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What differs between two configurations, and taking over what may change at run time. Pure. */
+#include "lib/base/conf_change.h"
+
 #include <string.h>
 
 #include "lib/base/conf_table.h"

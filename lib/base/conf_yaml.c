@@ -225,13 +225,18 @@ const struct conf_node *conf_node_member(const struct conf_node *node, const cha
     return NULL;
 }
 
+static struct conf_node *find_child(struct conf_node *node, const char *name)
+{
+    for (size_t i = 0; name && i < node->children; i++)
+        if (node->child[i].name && strcmp(node->child[i].name, name) == 0)
+            return &node->child[i];
+    return NULL;
+}
+
+/* A value beside another one stays a second member of that name: an error, told by who binds. */
 static void merge_child(struct conf_node *into, struct conf_node *child)
 {
-    size_t at = 0;
-    while (at < into->children && (!child->name || !into->child[at].name ||
-                                   strcmp(into->child[at].name, child->name) != 0))
-        at++;
-    struct conf_node *same = at < into->children ? &into->child[at] : NULL;
+    struct conf_node *same = find_child(into, child->name);
     if (same && same->kind == CONF_EMPTY) {
         conf_node_release(same);
         *same = *child;

@@ -106,91 +106,86 @@ static void assert_broken(const char *text, int line, int column, const char *hi
         fail_msg("expected %s…%s\nonce, got\n%s", begin, hint, found);
 }
 
+static const struct {
+    const char *text;
+    int line, column;
+    const char *hint;
+} bad[] = {
+    /* keys */
+    { ALL "redsi: {}\n", 4, 1, "unknown key redsi (did you mean \"redis\"?)" },
+    { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: lake\n  prefx: aep/\n", 6, 3,
+      "unknown key s3.prefx (did you mean \"prefix\"?)" },
+    { ALL "queue:\n  bucket: lake\n", 5, 3, "(did you mean \"s3.bucket\"?)" },
+    { ALL "health:\n  port: 80\n", 5, 3, "unknown key health.port: there are socket, mode" },
+    { AEP S3 "datasets:\n  - id: d\n    polll: 5s\n", 5, 5, "(did you mean \"poll\"?)" },
+    { ALL "log:\n  level: info\n  level: warn\n", 6, 3,
+      "duplicate key log.level, first on line 5" },
+    { ALL "log: {}\nlog: {}\n", 5, 1, "duplicate key log, first on line 4" },
+    { ALL "log.level: info\n", 4, 1, "unknown key log.level: there are redis, aep," },
+    /* shapes */
+    { ALL "log: debug\n", 4, 1, "expected keys with values here" },
+    { ALL "log:\n  level: [debug]\n", 5, 3, "log.level: expected one of debug, info" },
+    { ALL "log:\n  level:\n", 5, 3, "log.level has no value: expected one of debug" },
+    { AEP S3 "datasets: {id: d}\n", 3, 1, "datasets is a list: each entry begins with \"- \"" },
+    { AEP S3 "datasets:\n  - d1\n", 4, 5, "expected keys with values here" },
+    { ALL "---\nlog: {}\n", 4, 1, "a second document" },
+    { ALL "log: &a {level: info}\n", 4, 6, "anchors are not supported" },
+    { ALL "log: {level: !!str info}\n", 4, 14, "tags are not supported" },
+    { ALL "log:\n\tlevel: info\n", 5, 1, "found character that cannot start any token" },
+    { AEP "log: {level: \"info\"\n" S3 DATA, 3, 1, "did not find expected ',' or '}'" },
+    /* values */
+    { ALL "log:\n  level: inof\n", 5, 10,
+      "\"inof\" is not one of debug, info, warn, error (did you mean \"info\"?)" },
+    { ALL "log:\n  format: xml\n", 5, 11, "\"xml\" is not one of auto, text, json" },
+    { ALL "queue:\n  lease: 60\n", 5, 10,
+      "\"60\" is not a duration from 2s to 1h, like 250ms, 30s, 15m, 2h or 7d" },
+    { ALL "queue:\n  lease: 1s\n", 5, 10, "\"1s\" is not a duration from 2s to 1h" },
+    { ALL "transfer: {memory: 128MB}\n", 4, 20,
+      "\"128MB\" is not a size from 16MiB to 64GiB, like 512, 8KiB, 64MiB or 1GiB" },
+    { ALL "transfer: {files: many}\n", 4, 19, "is not a whole number from 1 to 4096" },
+    { ALL "transfer: {workers: 0}\n", 4, 21, "is not a whole number from 1 to 64" },
+    { ALL "redis: {allow_volatile: yes}\n", 4, 25, "\"yes\" is not true or false" },
+    { AEP S3 "datasets: [{id: d, start: tomorrow}]\n", 3, 27,
+      "is not a UTC date, like 2024-02-01 or 2024-02-01T10:30Z, or now" },
+    { AEP S3 "datasets: [{id: d, order: commmit}]\n", 3, 27, "(did you mean \"commit\"?)" },
+    /* what is missing */
+    { AEP "s3: {endpoint: https://s3}\n" DATA, 2, 1, "s3.bucket is missing: target bucket" },
+    { AEP S3 "datasets:\n  - as: web\n", 4, 5, "datasets[].id is missing: dataset id in AEP" },
+    { AEP S3 "datasets: []\n", 3, 1, "there is none to copy; sluicectl datasets shows" },
+    { "aep: {client_id: c, client_secret_file: /s}\n" S3 DATA, 1, 1,
+      "aep.org: is missing: organisation id" },
+    { "aep: {auth: token, org: A@AdobeOrg, client_id: c}\n" S3 DATA, 1, 1,
+      "aep.token_file: is missing: aep.auth: token needs it" },
+    /* what does not go together */
+    { AEP DATA "s3: {endpoint: https://s3, bucket: lake, prefix: /aep}\n", 3, 50,
+      "must not start with / and must end with /" },
+    { ALL "transfer:\n  memory: 16MiB\n  part_size: 9MiB\n", 5, 11,
+      "must hold at least two parts" },
+    { ALL "health:\n  mode: \"0999\"\n", 5, 9, "must be octal, like 0660" },
+    { AEP S3 "datasets: [{id: d, start: 2024-02-02, end: 2024-02-01}]\n", 3, 44,
+      "datasets[].end: must be after start" },
+    { AEP S3 "datasets:\n  - id: d/1\n", 4, 9, "\"d/1\" has more than letters, digits" },
+    { AEP S3 "datasets:\n  - id: d\n  - id: d\n    as: e\n", 5, 9, "is there already" },
+    { AEP S3 "datasets:\n  - id: d\n    as: web\n  - id: e\n    as: web\n", 7, 9,
+      "web is the name of dataset d already" },
+    { AEP S3 "datasets:\n  - id: d\n    key: \"{nonsense}\"\n", 5, 10, "datasets[].key: " },
+    /* references */
+    { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: a-${ABSENT}\n", 5, 13,
+      "${ABSENT} is not set in the environment (use ${ABSENT:-default}" },
+    { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: \"${ABSENT}\"\n", 5, 12,
+      "${ABSENT} is not set" },
+    { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: ${file:/nowhere/b}\n", 5, 11,
+      "secret file /nowhere/b cannot be opened: No such file" },
+    { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: ${file:b}\n", 5, 11,
+      "wants the whole path of a file" },
+    { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: x${BUCKET\n", 5, 12,
+      "${ without its }" },
+    { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: ${a b}\n", 5, 11, "expected ${NAME}" },
+    { ALL "log: {level: \"${BUCKET}\"}\n", 4, 14, "\"from-env\" is not one of debug" },
+};
 static void broken_files_get_place_and_hint(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text;
-        int line, column;
-        const char *hint;
-    } bad[] = {
-        /* keys */
-        { ALL "redsi: {}\n", 4, 1, "unknown key redsi (did you mean \"redis\"?)" },
-        { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: lake\n  prefx: aep/\n", 6, 3,
-          "unknown key s3.prefx (did you mean \"prefix\"?)" },
-        { ALL "queue:\n  bucket: lake\n", 5, 3, "(did you mean \"s3.bucket\"?)" },
-        { ALL "health:\n  port: 80\n", 5, 3,
-          "unknown key health.port: there are socket, mode" },
-        { AEP S3 "datasets:\n  - id: d\n    polll: 5s\n", 5, 5, "(did you mean \"poll\"?)" },
-        { ALL "log:\n  level: info\n  level: warn\n", 6, 3,
-          "duplicate key log.level, first on line 5" },
-        { ALL "log: {}\nlog: {}\n", 5, 1, "duplicate key log, first on line 4" },
-        { ALL "log.level: info\n", 4, 1, "unknown key log.level: there are redis, aep," },
-        /* shapes */
-        { ALL "log: debug\n", 4, 1, "expected keys with values here" },
-        { ALL "log:\n  level: [debug]\n", 5, 3, "log.level: expected one of debug, info" },
-        { ALL "log:\n  level:\n", 5, 3, "log.level has no value: expected one of debug" },
-        { AEP S3 "datasets: {id: d}\n", 3, 1,
-          "datasets is a list: each entry begins with \"- \"" },
-        { AEP S3 "datasets:\n  - d1\n", 4, 5, "expected keys with values here" },
-        { ALL "---\nlog: {}\n", 4, 1, "a second document" },
-        { ALL "log: &a {level: info}\n", 4, 6, "anchors are not supported" },
-        { ALL "log: {level: !!str info}\n", 4, 14, "tags are not supported" },
-        { ALL "log:\n\tlevel: info\n", 5, 1, "found character that cannot start any token" },
-        { AEP "log: {level: \"info\"\n" S3 DATA, 3, 1, "did not find expected ',' or '}'" },
-        /* values */
-        { ALL "log:\n  level: inof\n", 5, 10,
-          "\"inof\" is not one of debug, info, warn, error (did you mean \"info\"?)" },
-        { ALL "log:\n  format: xml\n", 5, 11, "\"xml\" is not one of auto, text, json" },
-        { ALL "queue:\n  lease: 60\n", 5, 10,
-          "\"60\" is not a duration from 2s to 1h, like 250ms, 30s, 15m, 2h or 7d" },
-        { ALL "queue:\n  lease: 1s\n", 5, 10, "\"1s\" is not a duration from 2s to 1h" },
-        { ALL "transfer: {memory: 128MB}\n", 4, 20,
-          "\"128MB\" is not a size from 16MiB to 64GiB, like 512, 8KiB, 64MiB or 1GiB" },
-        { ALL "transfer: {files: many}\n", 4, 19, "is not a whole number from 1 to 4096" },
-        { ALL "transfer: {workers: 0}\n", 4, 21, "is not a whole number from 1 to 64" },
-        { ALL "redis: {allow_volatile: yes}\n", 4, 25, "\"yes\" is not true or false" },
-        { AEP S3 "datasets: [{id: d, start: tomorrow}]\n", 3, 27,
-          "is not a UTC date, like 2024-02-01 or 2024-02-01T10:30Z, or now" },
-        { AEP S3 "datasets: [{id: d, order: commmit}]\n", 3, 27, "(did you mean \"commit\"?)" },
-        /* what is missing */
-        { AEP "s3: {endpoint: https://s3}\n" DATA, 2, 1,
-          "s3.bucket is missing: target bucket" },
-        { AEP S3 "datasets:\n  - as: web\n", 4, 5,
-          "datasets[].id is missing: dataset id in AEP" },
-        { AEP S3 "datasets: []\n", 3, 1, "there is none to copy; sluicectl datasets shows" },
-        { "aep: {client_id: c, client_secret_file: /s}\n" S3 DATA, 1, 1,
-          "aep.org: is missing: organisation id" },
-        { "aep: {auth: token, org: A@AdobeOrg, client_id: c}\n" S3 DATA, 1, 1,
-          "aep.token_file: is missing: aep.auth: token needs it" },
-        /* what does not go together */
-        { AEP DATA "s3: {endpoint: https://s3, bucket: lake, prefix: /aep}\n", 3, 50,
-          "must not start with / and must end with /" },
-        { ALL "transfer:\n  memory: 16MiB\n  part_size: 9MiB\n", 5, 11,
-          "must hold at least two parts" },
-        { ALL "health:\n  mode: \"0999\"\n", 5, 9, "must be octal, like 0660" },
-        { AEP S3 "datasets: [{id: d, start: 2024-02-02, end: 2024-02-01}]\n", 3, 44,
-          "datasets[].end: must be after start" },
-        { AEP S3 "datasets:\n  - id: d/1\n", 4, 9, "\"d/1\" has more than letters, digits" },
-        { AEP S3 "datasets:\n  - id: d\n  - id: d\n    as: e\n", 5, 9, "is there already" },
-        { AEP S3 "datasets:\n  - id: d\n    as: web\n  - id: e\n    as: web\n", 7, 9,
-          "web is the name of dataset d already" },
-        { AEP S3 "datasets:\n  - id: d\n    key: \"{nonsense}\"\n", 5, 10, "datasets[].key: " },
-        /* references */
-        { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: a-${ABSENT}\n", 5, 13,
-          "${ABSENT} is not set in the environment (use ${ABSENT:-default}" },
-        { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: \"${ABSENT}\"\n", 5, 12,
-          "${ABSENT} is not set" },
-        { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: ${file:/nowhere/b}\n", 5, 11,
-          "secret file /nowhere/b cannot be opened: No such file" },
-        { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: ${file:b}\n", 5, 11,
-          "wants the whole path of a file" },
-        { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: x${BUCKET\n", 5, 12,
-          "${ without its }" },
-        { AEP DATA "s3:\n  endpoint: https://s3\n  bucket: ${a b}\n", 5, 11,
-          "expected ${NAME}" },
-        { ALL "log: {level: \"${BUCKET}\"}\n", 4, 14, "\"from-env\" is not one of debug" },
-    };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_broken(bad[i].text, bad[i].line, bad[i].column, bad[i].hint);
 }
