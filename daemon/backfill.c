@@ -114,14 +114,12 @@ static void begin_job(struct deferred *work)
 {
     struct job *job = container_of(work, struct job, step);
     const struct queue_task *lease = job->task.lease;
-    struct fault fault = { 0 };
     if (job->task.cancelled) {
         task_stop(&job->task);
         return;
     }
     if (!job->dataset) {
-        fault_set(&fault, ERR_BUG, "dataset %s is not configured here", lease->dataset);
-        task_fail(&job->task, &fault);
+        task_not_ours(&job->task);
         return;
     }
     bool begun = !is_done(job) && strcmp(job->offset, "0") != 0;

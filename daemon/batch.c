@@ -161,7 +161,6 @@ const struct task_kind batch_kind = {
 static void step_batch(struct deferred *work)
 {
     struct batch *batch = container_of(work, struct batch, step);
-    struct fault fault = { 0 };
     if (batch->task.ending || batch->entered)
         return;
     if (batch->task.cancelled) {
@@ -169,9 +168,7 @@ static void step_batch(struct deferred *work)
         return;
     }
     if (!batch->dataset) {
-        fault_set(&fault, ERR_BUG, "dataset %s is not configured here",
-                  batch->task.lease->dataset);
-        task_fail(&batch->task, &fault);
+        task_not_ours(&batch->task);
         return;
     }
     if (!batch->manifest_key)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "daemon/figures.h"
+#include "daemon/reload.h"
 
 #define SLOW_MS 1000 /* for one answer of Redis */
 
@@ -82,10 +83,16 @@ bool checks_pass(const struct checks *checks)
 
 static enum check_state look_config(struct checks *checks, struct check *check)
 {
+    const struct reload *reload = checks->core->reload;
+    AUTO_BUF note = BUF_INIT(1024);
     char text[WALL_TEXT_SIZE];
-    snprintf(check->detail, sizeof check->detail, "%s, read %s", checks->core->config_file,
-             wall_text(checks->started, text));
-    return CHECK_OK;
+    reload_note(reload, &note);
+    if (reload_refused(reload))
+        snprintf(check->detail, sizeof check->detail, "%s", buf_text(&note));
+    else
+        snprintf(check->detail, sizeof check->detail, "%s, read %s", checks->core->config_file,
+                 wall_text(reload_loaded_at(reload), text));
+    return reload_refused(reload) ? CHECK_SLOW : CHECK_OK;
 }
 
 static enum check_state fail_if(struct check *check, const struct fault *fault)

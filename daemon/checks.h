@@ -12,7 +12,7 @@
 
 enum { CHECK_CONFIG, CHECK_REDIS, CHECK_S3, CHECK_IMS, CHECK_CATALOG, CHECK_ACCESS, CHECKS };
 
-/* Slow: works, but the operator should know why it does not work faster. Counts as passed. */
+/* Slow: works, but not as well as it could, and the detail says why. Counts as passed. */
 enum check_state { CHECK_OK, CHECK_SLOW, CHECK_FAIL };
 
 struct check {
@@ -20,7 +20,7 @@ struct check {
     struct wall since;         /* in this state */
     struct wall passed_at;     /* the last look that passed; 0 = none has yet */
     const struct fault *fault; /* FAIL: why; borrowed until the next look */
-    char detail[160];          /* else: one line, or empty */
+    char detail[400];          /* else: one line, or empty */
 };
 
 struct checks {

@@ -129,14 +129,10 @@ const struct task_kind commit_kind = {
 static void begin_commit(struct deferred *work)
 {
     struct commit *commit = container_of(work, struct commit, begin);
-    struct fault fault = { 0 };
-    if (commit->dataset) {
+    if (commit->dataset)
         start_rows(commit);
-        return;
-    }
-    fault_set(&fault, ERR_BUG, "dataset %s is not configured here",
-              commit->task.lease->dataset);
-    task_fail(&commit->task, &fault);
+    else
+        task_not_ours(&commit->task);
 }
 
 static void call_s3(struct commit *commit, struct s3_call call,
@@ -159,6 +155,15 @@ static void count_delay(struct commit *commit)
                       (double)(aep_now(core->aep).ms - lease->order) / 1000);
 }
 
+/* Since discovery; our clock may differ a little from Redis', which noted that. */
+static double seconds_of(const struct commit *commit)
+{
+    int64_t now = clock_wall().ms;
+    int64_t began = queue_task_int(commit->task.lease, "created_at", now);
+    return began < now ? (double)(now - began) / 1000 : 0;
+}
+
+/* The one line of a batch that is finished. */
 static void complete(struct commit *commit)
 {
     char files[24], bytes[24], failed[48] = "";
@@ -173,8 +178,10 @@ static void complete(struct commit *commit)
     commit->task.core->metrics.batches_committed++;
     count_delay(commit);
     commit->task.core->metrics.failed_records += lost > 0 ? lost : 0;
-    log_event(LOG_INFO, commit->task.lease->id, "committed files=%s bytes=%s manifest=%s%s",
-              files, bytes, commit->manifest_key, failed);
+    log_event(LOG_INFO, commit->task.lease->id,
+              "committed files=%s bytes=%s%s duration=%.1fs attempts=%d dataset=%s manifest=%s",
+              files, bytes, failed, seconds_of(commit), commit->task.lease->attempts,
+              commit->dataset->as, commit->manifest_key);
     task_complete(&commit->task, field, 3);
 }
 

@@ -21,6 +21,7 @@ struct startup;
 struct ledger;
 struct repair;
 struct figures;
+struct reload;
 
 struct core {
     struct loop *loop;
@@ -36,9 +37,10 @@ struct core {
     struct uploader *uploader;
     struct scheduler *scheduler;
     struct startup *startup;
-    struct tail_memory *tail_memory; /* one per configured dataset, in order; see tail.c */
-    struct s3_options s3;            /* shared with the uploader's threads, see s3.h */
-    struct s3_credentials credentials;
+    struct tail_memory **tail_memory; /* one per configured dataset, in order; reload.c's */
+    unsigned epoch; /* how often datasets were changed: who began earlier reads older ones */
+    struct reload *reload;
+    struct s3_options s3;  /* shared with the uploader's threads, see s3.h */
     struct ledger *ledger; /* these two: startup's */
     struct repair *repair;
     /* Since when (by Redis) this daemon would have noticed that Redis lost writes; 0 = not yet. */

@@ -35,6 +35,7 @@ struct enroll {
     bool complete; /* it was, once in this process */
     size_t dataset, job;
     int64_t *anchor; /* per dataset: what its tail.json says; 0 = not asked yet */
+    unsigned epoch;  /* of the datasets that `anchor` is about */
     bool anew;       /* the dataset has no tail in Redis */
     int64_t start_ms, reached;
     int64_t server_ms; /* by Redis: our clock may be wrong, and Adobe's is not known yet */
@@ -133,8 +134,14 @@ static void enter(struct enroll *enroll, enum step step)
 
 static void begin(struct enroll *enroll)
 {
+    const struct core *core = enroll->core;
     enroll->restart = false;
     enroll->dataset = 0;
+    if (enroll->epoch != core->epoch) {
+        mem_free(enroll->anchor);
+        enroll->anchor = mem_alloc_array(core->settings->datasets, sizeof *enroll->anchor);
+        enroll->epoch = core->epoch;
+    }
     queue_cancel(&enroll->op);
     enter(enroll, OPTIONS);
 }
@@ -146,6 +153,24 @@ void enroll_start(struct enroll *enroll, bool lost)
         enroll->restart = true; /* its answer comes first */
     else
         begin(enroll);
+}
+
+void enroll_reload(struct enroll *enroll)
+{
+    if (enroll->asking_store || queue_up(enroll->core->queue)) {
+        enroll_start(enroll, false);
+        return;
+    }
+    /* The next connection starts it anyway. What was under way was about the old datasets. */
+    queue_cancel(&enroll->op);
+    timer_clear(enroll->core->loop, &enroll->again);
+    enroll->dataset = 0;
+    enroll->step = FINISHED;
+}
+
+bool enroll_asks(const struct enroll *enroll)
+{
+    return enroll->asking_store;
 }
 
 void enroll_store_ready(struct enroll *enroll)

@@ -21,6 +21,9 @@ void enroll_free(struct enroll *enroll); /* no call of the ledger may be running
 
 /* From the beginning. `lost`: Redis has forgotten writes; kept in mind until it is finished. */
 void enroll_start(struct enroll *enroll, bool lost);
+/* The configured datasets are others: from the beginning, now or once Redis is there. */
+void enroll_reload(struct enroll *enroll);
+bool enroll_asks(const struct enroll *enroll); /* an answer about a dataset is awaited */
 /* The store was probed: the ledger can be used. Until then only options are set. */
 void enroll_store_ready(struct enroll *enroll);
 

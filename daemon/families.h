@@ -54,6 +54,8 @@ X(DEAD_BY_CLASS, "sluice_dead_letters_by_class_total", counter, "class", "tasks 
 X(EXPORTED, "sluice_exported_bytes_total", counter, "dataset", "file bytes received from the source") \
 /* the process */ \
 X(BUILD, "sluice_build_info", gauge, "version", "always 1") \
+X(RELOAD_OK, "sluice_config_reload_success", gauge, "", "0 if the configuration as it is now was refused") \
+X(RELOADED, "sluice_config_last_reload_success_timestamp_seconds", gauge, "", "when the configuration in force was read") \
 X(SAMPLE, "sluice_sample_timestamp_seconds", gauge, "", "when these lines were written") \
 X(STARTED, "sluice_process_start_time_seconds", gauge, "", "when the process started") \
 X(RESIDENT, "sluice_process_resident_memory_bytes", gauge, "", "memory in use") \

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/queue/queue_look.h"
+
 #define EVERY_MS 3000
 
 static const struct {
@@ -50,6 +52,14 @@ void figures_free(struct figures *figures)
     queue_op_release(&figures->op);
     mem_free(figures->dataset);
     mem_free(figures);
+}
+
+void figures_reload(struct figures *figures)
+{
+    mem_free(figures->dataset);
+    figures->dataset =
+        mem_alloc_array(figures->core->settings->datasets, sizeof *figures->dataset);
+    timer_set_in(figures->core->loop, &figures->timer, 0);
 }
 
 static void on_time(struct timer *timer)

@@ -37,6 +37,7 @@ struct figures {
 
 struct figures *figures_new(struct core *core); /* asks by itself */
 void figures_free(struct figures *figures);
+void figures_reload(struct figures *figures); /* the datasets are others: asks anew */
 
 /* Takes over what `sluice_stat` answered; lines of other datasets mean nothing here. Pure. */
 void figures_read(struct figures *figures, const struct settings *settings, const char *text);

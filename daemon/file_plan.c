@@ -7,6 +7,7 @@
 
 #include "daemon/manifest.h"
 #include "daemon/parts.h"
+#include "daemon/pool.h"
 #include "lib/base/encode.h"
 #include "lib/s3/key.h"
 
@@ -45,8 +46,11 @@ enum err file_plan_read(const struct core *core, const struct queue_task *task,
     struct file_plan plan = { .file_id = queue_task_get(task, "file_id"),
                               .name = queue_task_get(task, "name"),
                               .length = queue_task_int(task, "length", -1) };
-    if (!dataset || !plan.file_id || !plan.name || plan.length < 0)
-        return fault_set(fault, ERR_BUG, "task lacks dataset, file_id, name or length");
+    if (!dataset) /* a reload took it away: it is put back for others */
+        return fault_set(fault, ERR_CANCELLED, "dataset %s is not configured here",
+                         task->dataset);
+    if (!plan.file_id || !plan.name || plan.length < 0)
+        return fault_set(fault, ERR_BUG, "task lacks file_id, name or length");
     /* An upload that was begun keeps its part size, whatever the settings are now. */
     int64_t wanted = queue_task_int(task, "part_size", settings->transfer.part_bytes);
     if (parts_size(plan.length, wanted, settings->transfer.memory_bytes / 2, &plan.part_size))
@@ -76,4 +80,13 @@ void file_plan_release(struct file_plan *plan)
 {
     mem_free(plan->key);
     plan->key = NULL;
+}
+
+int64_t file_plan_memory(const struct core *core, const struct queue_task *task)
+{
+    int64_t part = core->settings->transfer.part_bytes;
+    int64_t length = queue_task_int(task, "length", 0);
+    if (task->kind != QUEUE_FILE || length < 0)
+        return 0;
+    return (int64_t)pool_cost((size_t)(length < part ? length : part));
 }

@@ -24,6 +24,11 @@ enum err file_plan_read(const struct core *core, const struct queue_task *task,
 /* The row of the finished file in its batch's manifest. */
 void file_plan_row(const struct core *core, const struct file_plan *plan, uint32_t crc32c,
                    struct buf *out);
+/*
+ * Bytes of the pool that a task needs: one part of a file, nothing for another. More lanes of a
+ * huge file only take what nobody waits for.
+ */
+int64_t file_plan_memory(const struct core *core, const struct queue_task *task);
 void file_plan_release(struct file_plan *plan);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/exporter.h"
+#include "daemon/reload.h"
 #include "daemon/scheduler.h"
 #include "lib/net/unixsock.h"
 
@@ -295,6 +296,9 @@ static void answer_lines(struct health *health, struct unixsock_answer *answer, 
     (void)verbose;
     health_line(health, text, sizeof text);
     buf_print(&answer->body, "%s\n", text);
+    reload_note(core->reload, &answer->body);
+    if (reload_refused(core->reload))
+        buf_add_char(&answer->body, '\n');
     for (size_t i = 0; i < core->settings->datasets; i++) {
         const struct dataset_figures *dataset = &core->figures->dataset[i];
         char lag[24], at[WALL_TEXT_SIZE];

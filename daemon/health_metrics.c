@@ -4,6 +4,7 @@
 #include "daemon/health.h"
 #include "daemon/pool.h"
 #include "daemon/process.h"
+#include "daemon/reload.h"
 #include "daemon/scheduler.h"
 #include "daemon/uploader.h"
 #include "lib/base/log.h"
@@ -236,6 +237,8 @@ static void print_process(const struct health_view *view, struct buf *out)
     family_sample(out, FAMILY_BUILD, &(struct label){ "version", SLUICE_VERSION }, 1, 1);
     family_value(out, FAMILY_SAMPLE, (double)view->now.ms / 1000);
     family_value(out, FAMILY_STARTED, (double)view->checks->started.ms / 1000);
+    family_value(out, FAMILY_RELOAD_OK, !reload_refused(view->core->reload));
+    family_value(out, FAMILY_RELOADED, (double)reload_loaded_at(view->core->reload).ms / 1000);
     family_value(out, FAMILY_LOOP_LAG, (double)view->loop_lag_us / 1e6);
     family_value(out, FAMILY_RESIDENT, (double)process.resident_bytes);
     family_value(out, FAMILY_CPU, process.cpu_s);

@@ -70,7 +70,7 @@ static void write_dataset(const struct health_view *view, size_t index, struct b
     write_text(out, "id", settings->id);
     buf_add_char(out, ',');
     write_text(out, "as", settings->as);
-    buf_print(out, ",\"watermark_ms\":%" PRId64 ",", core->tail_memory[index].watermark_ms);
+    buf_print(out, ",\"watermark_ms\":%" PRId64 ",", core->tail_memory[index]->watermark_ms);
     write_seconds(out, "watermark_age_s", seen > 0 ? view->now_aep.ms - seen : -1);
     buf_add_char(out, ',');
     write_seconds(out, "lag_s", figures_lag_ms(figures, settings, view->now_aep));

@@ -7,6 +7,7 @@
 #include "daemon/scheduler.h"
 #include "lib/base/json.h"
 #include "lib/base/log.h"
+#include "lib/queue/queue_inbox.h"
 
 struct inbox {
     struct core *core;

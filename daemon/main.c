@@ -8,6 +8,7 @@
  */
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,8 +21,9 @@
 #include "daemon/health.h"
 #include "daemon/janitor.h"
 #include "daemon/pool.h"
+#include "daemon/reload.h"
 #include "daemon/scheduler.h"
-#include "daemon/tail.h"
+#include "daemon/subject.h"
 #include "daemon/task.h"
 #include "daemon/tenant.h"
 #include "daemon/uploader.h"
@@ -29,8 +31,10 @@
 #include "lib/base/log.h"
 #include "lib/net/notify.h"
 
-#define NOTIFY_MS      5000
-#define STOP_MARGIN_MS 10000
+#define NOTIFY_MS         5000
+#define STOP_MARGIN_MS    10000
+#define LOG_AS_CONFIGURED (-1)
+#define JOURNAL           "/run/systemd/journal/socket"
 
 struct program {
     struct core core;
@@ -40,8 +44,10 @@ struct program {
     struct startup *startup;
     struct health *health;
     struct janitor *janitor;
+    struct reload *reload;
     struct timer notify, grace;
     int secret; /* which one was in use last */
+    int format; /* of the log, by the command line */
     int exit_code;
     bool stopping, trimmed;
 };
@@ -50,8 +56,9 @@ static void open_standard_files(void);
 static int usage(FILE *to, int code);
 static int flushed(int code);
 static int check(const char *config, bool print);
-static int run(const char *config);
-static enum err load_secrets(struct program *program, struct fault *fault);
+static bool read_format(const char *text, int *ret);
+static int run(const char *config, int format);
+static enum err load_secrets(struct program *program, const char *config, struct fault *fault);
 static enum err build(struct program *program, struct fault *fault);
 static void take_apart(struct program *program);
 static void on_signal(void *owner, int signal);
@@ -66,17 +73,23 @@ static void on_s3_note(void *owner, const struct s3_call *call);
 int main(int argc, char **argv)
 {
     static const struct option option[] = {
-        { "config", required_argument, NULL, 'c' }, { "check-config", no_argument, NULL, 'k' },
-        { "print-config", no_argument, NULL, 'p' }, { "version", no_argument, NULL, 'V' },
-        { "help", no_argument, NULL, 'h' },         { 0 },
+        { "config", required_argument, NULL, 'c' },
+        { "check-config", no_argument, NULL, 'k' },
+        { "print-config", no_argument, NULL, 'p' },
+        { "log-format", required_argument, NULL, 'l' },
+        { "version", no_argument, NULL, 'V' },
+        { "help", no_argument, NULL, 'h' },
+        { 0 },
     };
     const char *config = "/etc/sluiced/sluiced.yaml";
-    int mode = 'r';
+    int mode = 'r', format = LOG_AS_CONFIGURED;
     open_standard_files();
     for (int c; (c = getopt_long(argc, argv, "c:h", option, NULL)) != -1;) {
         if (c == 'c')
             config = optarg;
-        else if (c == '?')
+        else if (c == 'l' && read_format(optarg, &format))
+            continue;
+        else if (c == '?' || c == 'l')
             return usage(stderr, EX_USAGE);
         else
             mode = c;
@@ -87,7 +100,7 @@ int main(int argc, char **argv)
         return flushed(usage(stdout, EX_OK));
     if (mode == 'V')
         return flushed(puts("sluiced " SLUICE_VERSION) < 0);
-    return mode == 'r' ? run(config) : flushed(check(config, mode == 'p'));
+    return mode == 'r' ? run(config, format) : flushed(check(config, mode == 'p'));
 }
 
 /* If one of them was closed, the next socket would get its number, and lines of log with it. */
@@ -107,7 +120,8 @@ static int usage(FILE *to, int code)
           "       sluiced --version | --help\n\n"
           "  -c, --config FILE   default /etc/sluiced/sluiced.yaml\n"
           "      --check-config  say what is wrong with it and exit (78 if anything is)\n"
-          "      --print-config  the settings in force, as YAML\n",
+          "      --print-config  the settings in force, as YAML\n"
+          "      --log-format F  auto, text or json, instead of log.format\n",
           to);
     return code;
 }
@@ -116,6 +130,17 @@ static int usage(FILE *to, int code)
 static int flushed(int code)
 {
     return fflush(stdout) || ferror(stdout) ? EX_IOERR : code;
+}
+
+static bool read_format(const char *text, int *ret)
+{
+    static const char *const name[] = {
+        [LOG_AS_AUTO] = "auto", [LOG_AS_TEXT] = "text", [LOG_AS_JSON] = "json"
+    };
+    for (int i = LOG_AS_AUTO; i <= LOG_AS_JSON; i++)
+        if (strcmp(text, name[i]) == 0)
+            *ret = i;
+    return *ret >= 0;
 }
 
 static int load(const char *config, struct settings *settings)
@@ -152,20 +177,33 @@ static void prepare_process(void)
     http_init();
 }
 
-/* With the loop goes its handler: what is sent from now on must find none, nor the default. */
-static void hold_hangups(void)
+/* Also after a reload. */
+static void set_log(const struct program *program)
+{
+    int format = program->format < 0 ? program->settings.log.format : program->format;
+    bool journal = format == LOG_AS_AUTO && log_is_journal(getenv("JOURNAL_STREAM"));
+    log_set_level((enum log_level)program->settings.log.level);
+    log_set_format(format == LOG_AS_JSON ? LOG_JSON : LOG_TEXT);
+    log_set_journal(journal ? JOURNAL : NULL);
+}
+
+/*
+ * Before the loop has it, a hangup would end us, and must not be forgotten: the configuration may
+ * have been read already. With the loop its handler goes, and the default must not come back.
+ */
+static void hold_hangups(bool hold)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
-static int run(const char *config)
+static int run(const char *config, int format)
 {
-    struct program program = { 0 };
+    struct program program = { .format = format };
     struct fault fault = { 0 };
-    signal(SIGHUP, SIG_IGN); /* until the loop has it, it would end us */
+    hold_hangups(true);
     int code = load(config, &program.settings);
     if (code != EX_OK) {
         settings_release(&program.settings);
@@ -173,8 +211,9 @@ static int run(const char *config)
     }
     program.core.config_file = config;
     prepare_process();
-    log_set_level((enum log_level)program.settings.log_level);
-    enum err err = load_secrets(&program, &fault);
+    log_set_subject(subject_read);
+    set_log(&program);
+    enum err err = load_secrets(&program, config, &fault);
     if (!err)
         err = build(&program, &fault);
     if (err) {
@@ -186,20 +225,19 @@ static int run(const char *config)
                   program.settings.datasets);
         loop_run(program.core.loop);
     }
-    hold_hangups();
+    hold_hangups(true);
     take_apart(&program);
     return program.exit_code;
 }
 
 /* ---- parts */
 
-static enum err load_secrets(struct program *program, struct fault *fault)
+static enum err load_secrets(struct program *program, const char *config, struct fault *fault)
 {
-    const struct settings *settings = &program->settings;
+    const struct settings *settings = program->core.settings = &program->settings;
     enum err err = tenant_check_secrets(settings, fault);
     if (!err)
-        err = s3_credentials_load(settings->s3.credentials_file, settings->s3.profile,
-                                  &program->core.credentials, fault);
+        err = reload_new(&program->core, config, &program->reload, fault);
     if (!err && settings->redis.password_file)
         err = secret_read_file(settings->redis.password_file, &program->redis_password, fault);
     return err;
@@ -213,7 +251,7 @@ static struct s3_options s3_options(const struct program *program)
                                 .bucket = settings->s3.bucket,
                                 .path_style = settings->s3.addressing == ADDRESSING_PATH,
                                 .payload = (enum s3_payload)settings->s3.payload,
-                                .credentials = &program->core.credentials };
+                                .credentials = reload_credentials(program->reload) };
 }
 
 static void build_aep(struct program *program)
@@ -239,7 +277,7 @@ static enum err build(struct program *program, struct fault *fault)
 {
     static const int signals[] = { SIGTERM, SIGINT, SIGHUP, 0 };
     struct core *core = &program->core;
-    const struct settings *settings = core->settings = &program->settings;
+    const struct settings *settings = core->settings;
     core->loop = loop_new();
     core->s3 = s3_options(program);
     upstream_init(&core->upstreams);
@@ -255,7 +293,6 @@ static enum err build(struct program *program, struct fault *fault)
     core->uploader =
         uploader_new(core->loop, (int)settings->transfer.workers, &core->s3, &http);
     uploader_watch(core->uploader, core, on_s3_note);
-    core->tail_memory = tail_memory_new(settings->datasets);
     core->scheduler = scheduler_new(core);
     enum err err =
         startup_new(core, settings->redis.password_file ? &program->redis_password : NULL,
@@ -265,6 +302,7 @@ static enum err build(struct program *program, struct fault *fault)
     if (!err)
         program->janitor = janitor_new(core);
     loop_signals(core->loop, signals, program, on_signal);
+    hold_hangups(false);
     program->notify.fire = on_notify;
     program->grace.fire = on_grace;
     timer_set_in(core->loop, &program->notify, 0);
@@ -287,11 +325,10 @@ static void take_apart(struct program *program)
     aep_free(core->aep);
     http_free(program->data);
     http_free(program->api);
-    tail_memory_free(core->tail_memory, program->settings.datasets);
     pool_free(core->pool);
     loop_free(core->loop);
     metrics_release(&core->metrics);
-    s3_credentials_release(&core->credentials);
+    reload_free(program->reload);
     secret_release(&program->redis_password);
     settings_release(&program->settings);
     http_cleanup();
@@ -344,26 +381,48 @@ static void trim_when_idle(struct program *program)
     program->trimmed = idle;
 }
 
+static void send_status(const struct program *program, const char *before)
+{
+    char text[256];
+    AUTO_BUF note = BUF_INIT(1000);
+    health_line(program->health, text, sizeof text);
+    reload_note(program->reload, &note);
+    notify_send("%sSTATUS=%s%s%s", before, note.len ? buf_text(&note) : "",
+                note.len ? "; " : "", text);
+}
+
 static void on_notify(struct timer *timer)
 {
     struct program *program = container_of(timer, struct program, notify);
     trim_when_idle(program);
-    char text[256];
     int64_t watchdog = notify_watchdog_ms();
-    health_line(program->health, text, sizeof text);
+    reload_tidy(program->reload);
+    log_flush(false);
     /* The loop turns, or this would not run; the workers must have turned too. */
     bool alive = watchdog == 0 || uploader_silence_ms(program->core.uploader) < watchdog / 2;
-    notify_send("%sSTATUS=%s", alive && watchdog ? "WATCHDOG=1\n" : "", text);
+    send_status(program, alive && watchdog ? "WATCHDOG=1\n" : "");
     int64_t every = watchdog && watchdog / 3 < NOTIFY_MS ? watchdog / 3 : NOTIFY_MS;
     timer_set_in(program->core.loop, &program->notify, every);
+}
+
+/* As Type=notify-reload wants it: the manager waits for READY, with errors in STATUS. */
+static void reload(struct program *program)
+{
+    if (program->stopping) {
+        log_event(LOG_INFO, "config", "SIGHUP while draining: nothing is read any more");
+        return;
+    }
+    notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_mono().us);
+    reload_run(program->reload);
+    set_log(program);
+    send_status(program, "READY=1\n");
 }
 
 static void on_signal(void *owner, int signal)
 {
     struct program *program = owner;
     if (signal == SIGHUP) {
-        log_event(LOG_WARN, NULL,
-                  "SIGHUP: the configuration is read at start only; restart to apply");
+        reload(program);
         return;
     }
     if (program->stopping) {
@@ -381,6 +440,7 @@ static void on_signal(void *owner, int signal)
 
 static void on_drained(struct core *core)
 {
+    log_flush(true);
     log_event(LOG_INFO, NULL, "drained, bye");
     loop_stop(core->loop);
 }
@@ -388,6 +448,7 @@ static void on_drained(struct core *core)
 static void on_grace(struct timer *timer)
 {
     (void)timer;
+    log_flush(true);
     log_event(LOG_WARN, NULL,
               "stop_grace is over, exit with work under way; leases lapse by themselves");
     _exit(EX_OK);

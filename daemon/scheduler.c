@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 
+#include "daemon/file_plan.h"
 #include "daemon/inbox.h"
 #include "daemon/pool.h"
 #include "daemon/repair.h"
@@ -70,16 +71,13 @@ static void on_lapse(struct timer *timer);
 struct scheduler *scheduler_new(struct core *core)
 {
     struct scheduler *scheduler = mem_alloc(sizeof *scheduler);
-    size_t datasets = core->settings->datasets;
     scheduler->core = core;
     scheduler->pump.run = pump;
     scheduler->wake.fire = on_wake;
     scheduler->tick.fire = on_tick;
     scheduler->beat.fire = on_beat;
-    scheduler->dataset = mem_alloc_array(datasets, sizeof *scheduler->dataset);
     scheduler->inbox = inbox_new(core);
-    for (size_t i = 0; i < datasets; i++)
-        scheduler->dataset[i] = core->settings->dataset[i].id;
+    scheduler_reload(scheduler);
     for (int class = 0; class < CLASSES; class ++) {
         list_init(&scheduler->running[class]);
         for (int lane = 0; lane < QUEUE_LANES; lane++)
@@ -88,6 +86,27 @@ struct scheduler *scheduler_new(struct core *core)
                                                             .lane = (enum queue_lane)lane };
     }
     return scheduler;
+}
+
+void scheduler_reload(struct scheduler *scheduler)
+{
+    const struct settings *settings = scheduler->core->settings;
+    mem_free(scheduler->dataset);
+    scheduler->dataset = mem_alloc_array(settings->datasets, sizeof *scheduler->dataset);
+    for (size_t i = 0; i < settings->datasets; i++)
+        scheduler->dataset[i] = settings->dataset[i].id;
+}
+
+unsigned scheduler_oldest(const struct scheduler *scheduler)
+{
+    unsigned oldest = scheduler->core->epoch;
+    for (int class = 0; class < CLASSES; class ++)
+        list_each(&scheduler->running[class], node)
+        {
+            const struct task *task = container_of(node, struct task, node);
+            oldest = task->epoch < oldest ? task->epoch : oldest;
+        }
+    return oldest;
 }
 
 void scheduler_free(struct scheduler *scheduler)
@@ -230,16 +249,6 @@ static void on_wake(struct timer *timer)
                &container_of(timer, struct scheduler, wake)->pump);
 }
 
-/* A file needs one part in memory; more lanes of a huge one only take what nobody waits for. */
-static int64_t needs_bytes(const struct scheduler *scheduler, const struct queue_task *lease)
-{
-    int64_t part = scheduler->core->settings->transfer.part_bytes;
-    int64_t length = queue_task_int(lease, "length", 0);
-    if (lease->kind != QUEUE_FILE || length < 0)
-        return 0;
-    return (int64_t)pool_cost((size_t)(length < part ? length : part));
-}
-
 static void keep_until(struct task *task, struct mono from)
 {
     const struct core *core = task->core;
@@ -259,7 +268,8 @@ static bool start_task(const struct claim *claim, struct queue_task *lease)
     task->ended = on_ended;
     task->began = loop_now(core->loop);
     task->tries = tries;
-    task->reserved = needs_bytes(scheduler, lease);
+    task->epoch = core->epoch;
+    task->reserved = file_plan_memory(core, lease);
     scheduler->reserved += task->reserved;
     task->progress = scheduler_nudge;
     task->lapse.fire = on_lapse;
@@ -318,10 +328,8 @@ static void on_ended(struct task *task)
     scheduler->reserved -= task->reserved;
     upstream_tried(scheduler->core, task->tries);
     bool worked = task->kind != &waiting_kind;
-    int64_t took_ms = mono_ms_between(task->began, loop_now(scheduler->core->loop));
     if (worked)
-        histogram_add(&scheduler->core->metrics.task_seconds[task->lease->kind],
-                      (double)took_ms / 1000);
+        task_count_time(task);
     task->kind->free(task);
     if (!scheduler->draining && worked)
         scheduler_nudge(scheduler->core);
@@ -335,18 +343,15 @@ static void on_ended(struct task *task)
 static void send_tick(struct scheduler *scheduler)
 {
     struct core *core = scheduler->core;
-    size_t datasets = core->settings->datasets;
-    char **word = mem_alloc_array(datasets, sizeof *word);
-    for (size_t i = 0; i < datasets; i++) {
-        int64_t bytes = metrics_unsaved(&core->metrics, core->settings->dataset[i].as);
-        word[i] = bytes > 0 ? mem_print("%s=%" PRId64, scheduler->dataset[i], bytes)
-                            : mem_copy_text(scheduler->dataset[i]);
+    const struct settings *settings = core->settings;
+    struct queue_cost *cost = mem_alloc_array(settings->datasets, sizeof *cost);
+    for (size_t i = 0; i < settings->datasets; i++) {
+        cost[i].dataset = settings->dataset[i].id;
+        cost[i].bytes = metrics_unsaved(&core->metrics, settings->dataset[i].as);
     }
-    queue_tick(core->queue, &scheduler->tick_op, (const char *const *)word, datasets,
-               core->settings->queue.retention_ms);
-    for (size_t i = 0; i < datasets; i++)
-        mem_free(word[i]);
-    mem_free(word);
+    queue_tick(core->queue, &scheduler->tick_op, cost, settings->datasets,
+               settings->queue.retention_ms);
+    mem_free(cost);
 }
 
 static void on_tick(struct timer *timer)
@@ -372,7 +377,8 @@ static void on_ticked(struct queue_op *op)
         scheduler->figures.seq = op->seq;
         metrics_saved(&core->metrics);
         repair_note_tick(core, op);
-        aep_set_fleet(core->aep, (int)(op->live_daemons > 0 ? op->live_daemons : 1));
+        aep_set_rate(core->aep, (double)core->settings->aep.requests_per_second,
+                     (int)op->live_daemons);
         if (op->inbox > 0 && !scheduler->draining)
             inbox_look(scheduler->inbox);
         if (op->number > 0)

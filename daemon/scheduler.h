@@ -19,6 +19,11 @@ void scheduler_begin(struct scheduler *scheduler);
 void scheduler_pause(struct scheduler *scheduler); /* no claims until begin */
 void scheduler_tick(struct scheduler *scheduler);  /* now: from then on a loss is noticed */
 
+/* The configured datasets are others: claim for those. */
+void scheduler_reload(struct scheduler *scheduler);
+/* When the oldest running task began, in core's epochs; the present one if there is none. */
+unsigned scheduler_oldest(const struct scheduler *scheduler);
+
 /* Redis has forgotten what is running: drop it all. */
 void scheduler_forget(struct scheduler *scheduler);
 

@@ -22,6 +22,7 @@
 #define AT(member)  offsetof(struct settings, member)
 #define SET(member) offsetof(struct dataset_settings, member)
 #define REQ         CONF_REQUIRED
+#define NOW         CONF_RELOAD /* by SIGHUP; the others need a restart */
 
 #define DEFAULT_KEY "{prefix}{dataset}/dt={created:%Y-%m-%d}/{file_id}-{name}"
 #define DEFAULT_MANIFEST                                                                       \
@@ -67,23 +68,23 @@ static const struct conf_row row[] = {
   "sandbox name, lower case; absent: the credential file's, else prod" },
 { "aep.ca_file", CONF_TEXT, AT(aep.ca_file), NULL, 1, 400, NULL, 0, "CA bundle instead of the system's" },
 { "aep.proxy", CONF_TEXT, AT(aep.proxy), NULL, 1, 400, NULL, 0, "HTTP proxy; the environment is ignored" },
-{ "aep.requests_per_second", CONF_NUMBER, AT(aep.requests_per_second), "20", 1, 100000, NULL, 0,
+{ "aep.requests_per_second", CONF_NUMBER, AT(aep.requests_per_second), "20", 1, 100000, NULL, NOW,
   "upper limit per service, shared by all daemons on the queue" },
 { "aep.window_start", CONF_NUMBER, AT(aep.window_start), "8", 1, 4096, NULL, 0,
   "requests in flight per service at the start; adapts to answers" },
 { "aep.window_max", CONF_NUMBER, AT(aep.window_max), "256", 1, 4096, NULL, 0,
   "requests in flight per service at most" },
-{ "aep.overlap", CONF_DURATION, AT(aep.overlap_ms), "15m", 0, 7 * DAY, NULL, 0,
+{ "aep.overlap", CONF_DURATION, AT(aep.overlap_ms), "15m", 0, 7 * DAY, NULL, NOW,
   "how far behind the watermark each poll looks again (batches listed late)" },
-{ "aep.settle", CONF_DURATION, AT(aep.settle_ms), "5s", 0, 3600 * SEC, NULL, 0,
+{ "aep.settle", CONF_DURATION, AT(aep.settle_ms), "5s", 0, 3600 * SEC, NULL, NOW,
   "batches younger than this are left for the next poll" },
-{ "aep.sweep", CONF_DURATION, AT(aep.sweep_ms), "5m", 100, DAY, NULL, 0,
+{ "aep.sweep", CONF_DURATION, AT(aep.sweep_ms), "5m", 100, DAY, NULL, NOW,
   "how often a poll asks what changed instead of what is new (late successes, withdrawn batches)" },
-{ "aep.short_listing", CONF_DURATION, AT(aep.short_listing_ms), "5m", 0, 1 * DAY, NULL, 0,
+{ "aep.short_listing", CONF_DURATION, AT(aep.short_listing_ms), "5m", 0, 1 * DAY, NULL, NOW,
   "how long a listing with fewer files than Catalog counts is doubted; 0s = never" },
-{ "aep.reconcile", CONF_DURATION, AT(aep.reconcile_ms), "24h", 0, 31 * DAY, NULL, 0,
+{ "aep.reconcile", CONF_DURATION, AT(aep.reconcile_ms), "24h", 0, 31 * DAY, NULL, NOW,
   "how often the recent past is listed once more; 0s = never" },
-{ "aep.reconcile_window", CONF_DURATION, AT(aep.reconcile_window_ms), "3d", 1 * SEC, 365 * DAY, NULL, 0,
+{ "aep.reconcile_window", CONF_DURATION, AT(aep.reconcile_window_ms), "3d", 1 * SEC, 365 * DAY, NULL, NOW,
   "how far back that goes" },
 
 { "s3.endpoint", CONF_TEXT, AT(s3.endpoint), NULL, 8, 400, NULL, REQ,
@@ -91,9 +92,9 @@ static const struct conf_row row[] = {
 { "s3.region", CONF_TEXT, AT(s3.region), "us-east-1", 1, 60, NULL, 0, "signing region" },
 { "s3.bucket", CONF_TEXT, AT(s3.bucket), NULL, 3, 63, NULL, REQ, "target bucket" },
 { "s3.prefix", CONF_TEXT, AT(s3.prefix), "", 0, 400, NULL, 0, "of every key; ends with / if not empty" },
-{ "s3.credentials_file", CONF_TEXT, AT(s3.credentials_file), NULL, 1, 400, NULL, 0,
+{ "s3.credentials_file", CONF_TEXT, AT(s3.credentials_file), NULL, 1, 400, NULL, NOW,
   "AWS shared credentials file, mode 0600; absent: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" },
-{ "s3.profile", CONF_TEXT, AT(s3.profile), NULL, 1, 100, NULL, 0, "profile in that file" },
+{ "s3.profile", CONF_TEXT, AT(s3.profile), NULL, 1, 100, NULL, NOW, "profile in that file" },
 { "s3.ca_file", CONF_TEXT, AT(s3.ca_file), NULL, 1, 400, NULL, 0, "CA bundle instead of the system's" },
 { "s3.proxy", CONF_TEXT, AT(s3.proxy), NULL, 1, 400, NULL, 0, "HTTP proxy; the environment is ignored" },
 { "s3.addressing", CONF_CHOICE, AT(s3.addressing), "path", 0, 0, "path|virtual", 0,
@@ -102,7 +103,7 @@ static const struct conf_row row[] = {
   "SHA-256 of each body, or CRC-32C over TLS where the store proved that it checks it (auto)" },
 { "s3.conditional", CONF_CHOICE, AT(s3.conditional), "auto", 0, 0, "auto|require", 0,
   "require: refuse a store that ignores If-None-Match on PUT" },
-{ "s3.abort_uploads_after", CONF_DURATION, AT(s3.abort_uploads_ms), "48h", 0, 365 * DAY, NULL, 0,
+{ "s3.abort_uploads_after", CONF_DURATION, AT(s3.abort_uploads_ms), "48h", 0, 365 * DAY, NULL, NOW,
   "age at which an unfinished upload that no task knows is aborted; 0s = never" },
 { "s3.manifest", CONF_TEXT, AT(s3.manifest), DEFAULT_MANIFEST, 1, 400, NULL, 0,
   "key template of manifests" },
@@ -113,24 +114,24 @@ static const struct conf_row row[] = {
   "of multipart uploads; grows with the file so that 10000 parts suffice" },
 { "transfer.socket_buffer", CONF_SIZE, AT(transfer.socket_bytes), "1MiB", 64 * KIB, 64 * MIB, NULL, 0,
   "kernel memory per source connection; raise it for a fast source far away" },
-{ "transfer.files", CONF_NUMBER, AT(transfer.files), "256", 1, 4096, NULL, 0, "files in flight at most" },
-{ "transfer.batches", CONF_NUMBER, AT(transfer.batches), "32", 1, 1024, NULL, 0,
+{ "transfer.files", CONF_NUMBER, AT(transfer.files), "256", 1, 4096, NULL, NOW, "files in flight at most" },
+{ "transfer.batches", CONF_NUMBER, AT(transfer.batches), "32", 1, 1024, NULL, NOW,
   "tails, jobs and batches in work at a time" },
 { "transfer.workers", CONF_NUMBER, AT(transfer.workers), "1", 1, 64, NULL, 0, "uploader threads" },
-{ "transfer.lanes", CONF_NUMBER, AT(transfer.lanes), "16", 1, 64, NULL, 0,
+{ "transfer.lanes", CONF_NUMBER, AT(transfer.lanes), "16", 1, 64, NULL, NOW,
   "parallel ranges of one huge file at most; each may cost one part again after a crash" },
 
 { "queue.lease", CONF_DURATION, AT(queue.lease_ms), "60s", 2 * SEC, 3600 * SEC, NULL, 0,
   "how long a silent daemon keeps its tasks" },
-{ "queue.claim_poll", CONF_DURATION, AT(queue.claim_poll_ms), "500ms", 10, 60 * SEC, NULL, 0,
+{ "queue.claim_poll", CONF_DURATION, AT(queue.claim_poll_ms), "500ms", 10, 60 * SEC, NULL, NOW,
   "how often an idle daemon asks for work" },
-{ "queue.retention", CONF_DURATION, AT(queue.retention_ms), "7d", 60 * SEC, 365 * DAY, NULL, 0,
+{ "queue.retention", CONF_DURATION, AT(queue.retention_ms), "7d", 60 * SEC, 365 * DAY, NULL, NOW,
   "how long finished tasks stay visible" },
-{ "queue.max_open_files", CONF_NUMBER, AT(queue.max_open_files), "20000", 1, 10000000, NULL, 0,
+{ "queue.max_open_files", CONF_NUMBER, AT(queue.max_open_files), "20000", 1, 10000000, NULL, NOW,
   "file tasks per dataset in Redis at a time; bounds its memory" },
-{ "queue.window", CONF_DURATION, AT(queue.window_ms), "1d", 60 * SEC, 31 * DAY, NULL, 0,
+{ "queue.window", CONF_DURATION, AT(queue.window_ms), "1d", 60 * SEC, 31 * DAY, NULL, NOW,
   "slice of a backfill that is listed as one task" },
-{ "queue.stop_grace", CONF_DURATION, AT(queue.stop_grace_ms), "20s", 0, 600 * SEC, NULL, 0,
+{ "queue.stop_grace", CONF_DURATION, AT(queue.stop_grace_ms), "20s", 0, 600 * SEC, NULL, NOW,
   "after SIGTERM, time for parts on their way to S3" },
 
 { "health.socket", CONF_TEXT, AT(health.socket), "/run/sluiced/sluiced.sock", 1, 100, NULL, 0,
@@ -145,27 +146,29 @@ static const struct conf_row row[] = {
   "file that gets the metrics every 15 s, for node_exporter; its name ends in .prom" },
 { "metrics.emf", CONF_TEXT, AT(metrics.emf), NULL, 1, 400, NULL, 0,
   "file, or unix:PATH of a datagram socket, that gets a line a minute for CloudWatch" },
-{ "log.level", CONF_CHOICE, AT(log_level), "info", 0, 0, "debug|info|warn|error", 0,
+{ "log.level", CONF_CHOICE, AT(log.level), "info", 0, 0, "debug|info|warn|error", NOW,
   "least important events that are logged" },
+{ "log.format", CONF_CHOICE, AT(log.format), "auto", 0, 0, "auto|text|json", NOW,
+  "auto: fields of the journal if it reads us, else text" },
 
 { "datasets[].id", CONF_TEXT, SET(id), NULL, 1, 160, NULL, REQ, "dataset id in AEP" },
 { "datasets[].as", CONF_TEXT, SET(as), NULL, 1, 160, NULL, 0, "name in object keys; the id if absent" },
-{ "datasets[].start", CONF_DATE, SET(start_ms), "now", 0, 0, "now", 0,
+{ "datasets[].start", CONF_DATE, SET(start_ms), "now", 0, 0, "now", NOW,
   "batches created from this time on (2024-02-01, 2024-02-01T10:30Z, now)" },
-{ "datasets[].end", CONF_DATE, SET(end_ms), "never", 0, 0, "never", 0,
+{ "datasets[].end", CONF_DATE, SET(end_ms), "never", 0, 0, "never", NOW,
   "no batches created from this time on" },
 { "datasets[].semantics", CONF_CHOICE, SET(semantics), "incremental", 0, 0,
-  "incremental|snapshot-latest|snapshot-versions", 0,
+  "incremental|snapshot-latest|snapshot-versions", NOW,
   "each batch adds rows; each holds all rows and the latest is wanted; or all versions are" },
-{ "datasets[].order", CONF_CHOICE, SET(order), "concurrent", 0, 0, "concurrent|commit|sequential", 0,
+{ "datasets[].order", CONF_CHOICE, SET(order), "concurrent", 0, 0, "concurrent|commit|sequential", NOW,
   "of manifests: any; by creation; one batch at a time" },
-{ "datasets[].poll", CONF_DURATION, SET(poll_ms), "30s", 100, DAY, NULL, 0,
+{ "datasets[].poll", CONF_DURATION, SET(poll_ms), "30s", 100, DAY, NULL, NOW,
   "how often new batches are looked for" },
-{ "datasets[].page", CONF_NUMBER, SET(page), "100", 1, 100, NULL, 0, "batches per request to Catalog" },
-{ "datasets[].key", CONF_TEXT, SET(key), DEFAULT_KEY, 1, 400, NULL, 0, "key template of data objects" },
-{ "datasets[].on_revoke", CONF_CHOICE, SET(on_revoke), "keep", 0, 0, "keep|delete", 0,
+{ "datasets[].page", CONF_NUMBER, SET(page), "100", 1, 100, NULL, NOW, "batches per request to Catalog" },
+{ "datasets[].key", CONF_TEXT, SET(key), DEFAULT_KEY, 1, 400, NULL, NOW, "key template of data objects" },
+{ "datasets[].on_revoke", CONF_CHOICE, SET(on_revoke), "keep", 0, 0, "keep|delete", NOW,
   "data objects of a batch that AEP revoked; its manifest stays in any case" },
-{ "datasets[].check", CONF_CHOICE, SET(check), "full", 0, 0, "full|magic|off", 0,
+{ "datasets[].check", CONF_CHOICE, SET(check), "full", 0, 0, "full|magic|off", NOW,
   "of files: .parquet is one, .json and .csv end in a whole line; magic: only the former" },
 };
 /* clang-format on */
@@ -176,60 +179,57 @@ static const struct conf_sequence sequence[] = {
 
 static const struct conf_table table = { row, sizeof row / sizeof *row, sequence, 1 };
 
-static void check_dataset(const struct settings *settings, size_t index, const char *file,
-                          struct buf *errors);
+static void check_dataset(struct settings *settings, size_t index);
 
-static void complain(struct buf *errors, const char *file, const char *key, const char *text)
+static void check_prefix(const struct settings *settings)
 {
-    buf_print(errors, "%s: error: %s: %s\n", file, key, text);
-}
-
-static void check_prefix(const char *prefix, const char *file, struct buf *errors)
-{
+    const char *prefix = settings->s3.prefix ? settings->s3.prefix : "";
     size_t len = strlen(prefix);
     if (len && (prefix[0] == '/' || prefix[len - 1] != '/'))
-        complain(errors, file, "s3.prefix", "must not start with / and must end with /");
+        conf_complain(settings->conf, "s3.prefix", 0,
+                      "must not start with / and must end with /");
     if (key_generation(prefix) != KEY_GENERATION_1)
-        complain(errors, file, "s3.prefix",
-                 "must not contain _generation=, the folders of replays are named so");
+        conf_complain(settings->conf, "s3.prefix", 0,
+                      "must not contain _generation=, the folders of replays are named so");
 }
 
-static void check_health(struct settings *settings, const char *file, struct buf *errors)
+/* What no row can know of itself alone. Values that were refused are NULL or defaults here. */
+static void check_all(struct settings *settings, enum settings_reader reader)
 {
+    struct conf *conf = settings->conf;
     struct fault fault = { 0 };
-    const char *mode = settings->health.mode_text, *listen = settings->health.listen;
-    if (strspn(mode, "01234567") != strlen(mode))
-        complain(errors, file, "health.mode", "must be octal, like 0660");
-    settings->health.mode = (unsigned)strtoul(mode, NULL, 8) & 0777;
-    if (listen && unixsock_check_port(listen, &fault))
-        complain(errors, file, "health.listen", fault.text);
+    check_prefix(settings);
+    if (key_check(settings->s3.manifest, false, &fault))
+        conf_complain(conf, "s3.manifest", 0, "%s", fault.text);
+    if (settings->transfer.part_bytes * 2 > settings->transfer.memory_bytes)
+        conf_complain(conf, "transfer.memory", 0, "must hold at least two parts (part_size)");
+    if (strspn(settings->health.mode_text, "01234567") != strlen(settings->health.mode_text))
+        conf_complain(conf, "health.mode", 0, "must be octal, like 0660");
+    settings->health.mode = (unsigned)strtoul(settings->health.mode_text, NULL, 8) & 0777;
+    if (settings->health.listen && unixsock_check_port(settings->health.listen, &fault))
+        conf_complain(conf, "health.listen", 0, "%s", fault.text);
+    tenant_settle(settings);
+    if (reader == SETTINGS_OF_DAEMON && !conf_given(conf, "datasets", 0))
+        conf_complain(
+            conf, "datasets", 0,
+            "there is none to copy; sluicectl datasets shows what AEP has, write the id of "
+            "each that is wanted here, as \"- id: …\"");
+    for (size_t i = 0; i < settings->datasets; i++)
+        check_dataset(settings, i);
 }
 
 enum err settings_load(const char *file, enum settings_reader reader, struct settings *settings,
                        struct buf *errors)
 {
-    enum err err = conf_load(&table, file, settings, errors);
-    if (err && settings->s3.bucket) /* it could be read: what else is wrong, all at once */
-        tenant_settle(settings, file, errors);
-    if (err)
-        return err;
-    size_t before = errors->len;
-    struct fault fault = { 0 };
-    check_prefix(settings->s3.prefix ? settings->s3.prefix : "", file, errors);
-    if (key_check(settings->s3.manifest, false, &fault))
-        complain(errors, file, "s3.manifest", fault.text);
-    if (settings->transfer.part_bytes * 2 > settings->transfer.memory_bytes)
-        complain(errors, file, "transfer.memory", "must hold at least two parts (part_size)");
-    check_health(settings, file, errors);
-    tenant_settle(settings, file, errors);
-    if (reader == SETTINGS_OF_DAEMON && settings->datasets == 0)
-        complain(
-            errors, file, "datasets",
-            "there is none to copy; sluicectl datasets shows what AEP has, write the id of "
-            "each that is wanted here, as \"- id: …\"");
-    for (size_t i = 0; i < settings->datasets; i++)
-        check_dataset(settings, i, file, errors);
-    return errors->len > before ? ERR_CONFIG : OK;
+    const char *slash = strrchr(file, '/');
+    AUTO_TEXT char *folder = mem_print("%.*sconf.d", slash ? (int)(slash + 1 - file) : 0, file);
+    struct conf *conf = settings->conf = conf_new(&table, settings);
+    conf_add_file(conf, file);
+    conf_add_folder(conf, folder);
+    conf_bind(conf);
+    if (conf_complete(conf)) /* what else is wrong, all at once */
+        check_all(settings, reader);
+    return conf_end(conf, errors);
 }
 
 static bool id_text(const char *text)
@@ -238,34 +238,87 @@ static bool id_text(const char *text)
                text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")] == 0;
 }
 
-static void check_dataset(const struct settings *settings, size_t index, const char *file,
-                          struct buf *errors)
+static void check_name(const struct settings *settings, size_t index, const char *key,
+                       const char *name)
+{
+    if (!id_text(name))
+        conf_complain(settings->conf, key, index,
+                      "\"%.60s\" has more than letters, digits, '.', '_' and '-'", name);
+}
+
+static void check_dataset(struct settings *settings, size_t index)
 {
     struct dataset_settings *dataset = &settings->dataset[index];
+    struct conf *conf = settings->conf;
     struct fault fault = { 0 };
-    if (!dataset->as)
+    if (!dataset->id) /* that is told already */
+        return;
+    check_name(settings, index, "datasets[].id", dataset->id);
+    if (dataset->as)
+        check_name(settings, index, "datasets[].as", dataset->as);
+    else
         dataset->as = mem_copy_text(dataset->id);
-    if (!id_text(dataset->id) || !id_text(dataset->as))
-        complain(errors, file, dataset->id,
-                 "id and `as` take letters, digits, '.', '_' and '-'");
     if (dataset->end_ms >= 0 && dataset->end_ms <= dataset->start_ms)
-        complain(errors, file, dataset->id, "end must be after start");
+        conf_complain(conf, "datasets[].end", index, "must be after start");
     if (key_check(dataset->key, true, &fault))
-        complain(errors, file, dataset->id, fault.text);
-    for (size_t i = 0; i < index; i++)
-        if (strcmp(settings->dataset[i].id, dataset->id) == 0 ||
-            strcmp(settings->dataset[i].as, dataset->as) == 0)
-            complain(errors, file, dataset->id, "another dataset has the same id or `as`");
+        conf_complain(conf, "datasets[].key", index, "%s", fault.text);
+    for (size_t i = 0; i < index; i++) {
+        const struct dataset_settings *other = &settings->dataset[i];
+        if (other->id && strcmp(other->id, dataset->id) == 0)
+            conf_complain(conf, "datasets[].id", index, "dataset %.80s is there already",
+                          dataset->id);
+        else if (other->id && strcmp(other->as, dataset->as) == 0)
+            conf_complain(conf, "datasets[].as", index,
+                          "%.80s is the name of dataset %.80s already", dataset->as, other->id);
+    }
 }
 
 void settings_print(const struct settings *settings, struct buf *out)
 {
-    conf_print(&table, settings, out);
+    conf_show(settings->conf, CONF_HELP, out);
+}
+
+void settings_show(const struct settings *settings, unsigned flags, bool json, struct buf *out)
+{
+    if (json)
+        conf_show_json(settings->conf, flags, out);
+    else
+        conf_show(settings->conf, flags, out);
+}
+
+void settings_schema(struct buf *out)
+{
+    conf_schema(&table, "Sluice, sluiced.yaml", out);
 }
 
 void settings_release(struct settings *settings)
 {
     conf_release(&table, settings);
+    conf_free(settings->conf);
+    settings->conf = NULL;
+}
+
+/* A dataset keeps its name until a restart: no other one may get that name before. */
+static enum err check_names(const struct settings *settings, const struct settings *fresh,
+                            struct fault *fault)
+{
+    for (size_t i = 0; i < fresh->datasets; i++)
+        for (size_t j = 0; j < settings->datasets; j++)
+            if (strcmp(fresh->dataset[i].as, settings->dataset[j].as) == 0 &&
+                strcmp(fresh->dataset[i].id, settings->dataset[j].id) != 0)
+                return fault_set(fault, ERR_CONFIG,
+                                 "datasets[].as: %.80s is in use for dataset %.80s: restart",
+                                 fresh->dataset[i].as, settings->dataset[j].id);
+    return OK;
+}
+
+enum err settings_take(struct settings *settings, struct settings *fresh, void *owner,
+                       conf_changed *changed, struct fault *fault)
+{
+    enum err err = check_names(settings, fresh, fault);
+    if (!err)
+        conf_take(settings->conf, fresh->conf, owner, changed);
+    return err;
 }
 
 const struct dataset_settings *settings_dataset(const struct settings *settings, const char *id)

@@ -6,7 +6,7 @@
 #ifndef SLUICE_DAEMON_SETTINGS_H
 #define SLUICE_DAEMON_SETTINGS_H
 
-#include "lib/base/buf.h"
+#include "lib/base/conf_change.h"
 
 enum dataset_semantics { SEMANTICS_INCREMENTAL, SNAPSHOT_LATEST, SNAPSHOT_VERSIONS };
 enum dataset_order { ORDER_CONCURRENT, ORDER_COMMIT, ORDER_SEQUENTIAL };
@@ -62,12 +62,17 @@ struct settings {
     struct {
         char *emf;
     } metrics;
-    int log_level;
+    struct {
+        int level;  /* enum log_level */
+        int format; /* enum settings_log_format */
+    } log;
     struct dataset_settings *dataset;
     size_t datasets;
+    struct conf *conf; /* where each value comes from */
 };
 
 enum auth { AUTH_AUTO, AUTH_OAUTH, AUTH_JWT, AUTH_TOKEN };
+enum settings_log_format { LOG_AS_AUTO, LOG_AS_TEXT, LOG_AS_JSON };
 enum s3_conditional { CONDITIONAL_AUTO, CONDITIONAL_REQUIRE };
 enum s3_addressing { ADDRESSING_PATH, ADDRESSING_VIRTUAL };
 
@@ -75,13 +80,25 @@ enum s3_addressing { ADDRESSING_PATH, ADDRESSING_VIRTUAL };
 enum settings_reader { SETTINGS_OF_DAEMON, SETTINGS_OF_TOOL };
 
 /*
- * Loads and checks the file. All errors at once, as text for people, in `errors`; ERR_CONFIG if
- * there is any.
+ * Loads and checks the file, and the *.yaml of conf.d beside it. All errors at once, as text for people,
+ * in `errors`; ERR_CONFIG if there is any.
  */
 enum err settings_load(const char *file, enum settings_reader reader, struct settings *settings,
                        struct buf *errors) MUST_CHECK;
 void settings_print(const struct settings *settings, struct buf *out);
 void settings_release(struct settings *settings);
+
+/* For people who look at it, by flags of conf.h; settings_schema: JSON Schema for editors. */
+void settings_show(const struct settings *settings, unsigned flags, bool json, struct buf *out);
+void settings_schema(struct buf *out);
+
+/*
+ * A running daemon takes over from `fresh` what may change, see conf_take; `owner` and `changed`
+ * are told. `fresh` is left with the old array of datasets. ERR_CONFIG, and nothing is changed: the
+ * two do not go together.
+ */
+enum err settings_take(struct settings *settings, struct settings *fresh, void *owner,
+                       conf_changed *changed, struct fault *fault) MUST_CHECK;
 
 /* NULL if no such dataset is configured. */
 const struct dataset_settings *settings_dataset(const struct settings *settings,

@@ -177,6 +177,18 @@ static void renew_password(struct startup *startup)
     startup->password = password;
 }
 
+void startup_reload(struct startup *startup, bool datasets)
+{
+    renew_password(startup);
+    if (datasets)
+        enroll_reload(startup->enroll);
+}
+
+bool startup_asks(const struct startup *startup)
+{
+    return enroll_asks(startup->enroll);
+}
+
 static void on_down(void *owner, const struct fault *fault)
 {
     struct startup *startup = owner;

@@ -21,6 +21,11 @@ void startup_free(struct startup *startup);
 /* The scheduler's answer to a claim: what Redis refuses is told, and shown by the health check. */
 void startup_claimed(struct core *core, const struct fault *fault);
 
+/* The configuration was read again; `datasets`: they are others. Redis' password is read, too. */
+void startup_reload(struct startup *startup, bool datasets);
+/* Whether an answer is awaited that is about a dataset as it was configured. */
+bool startup_asks(const struct startup *startup);
+
 /* OK, or why not. */
 const struct fault *startup_redis_fault(const struct startup *startup);
 const struct fault *startup_store_fault(const struct startup *startup);

@@ -168,18 +168,16 @@ static void on_begin(struct deferred *work)
     struct tail *tail = container_of(work, struct tail, begin);
     struct core *core = tail->task.core;
     struct queue_task *lease = tail->task.lease;
-    struct fault fault = { 0 };
     if (tail->task.cancelled) {
         task_stop(&tail->task);
         return;
     }
     tail->dataset = settings_dataset(core->settings, lease->dataset);
     if (!tail->dataset) {
-        fault_set(&fault, ERR_BUG, "dataset %s is not configured here", lease->dataset);
-        task_fail(&tail->task, &fault);
+        task_not_ours(&tail->task);
         return;
     }
-    tail->memory = &core->tail_memory[tail->dataset - core->settings->dataset];
+    tail->memory = core->tail_memory[tail->dataset - core->settings->dataset];
     snprintf(tail->offset, sizeof tail->offset, "%s", lease->offset);
     tail->watermark = strtoll(tail->offset, NULL, 10);
     tail->start = queue_task_int(lease, "start", 1);

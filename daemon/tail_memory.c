@@ -24,10 +24,11 @@ void tail_memory_free(struct tail_memory *memory, size_t datasets)
 void tail_forget(struct core *core)
 {
     for (size_t i = 0; i < core->settings->datasets; i++) {
-        core->tail_memory[i].count = 0;
-        core->tail_memory[i].tip = 0;
-        core->tail_memory[i].sweep.rows = 0;
-        key_set_release(&core->tail_memory[i].sweep.known);
+        struct tail_memory *memory = core->tail_memory[i];
+        memory->count = 0;
+        memory->tip = 0;
+        memory->sweep.rows = 0;
+        key_set_release(&memory->sweep.known);
     }
 }
 

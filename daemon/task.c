@@ -17,6 +17,13 @@ void task_init(struct task *task, struct core *core, struct queue_task *lease,
     task->kind = kind;
 }
 
+void task_count_time(struct task *task)
+{
+    struct core *core = task->core;
+    histogram_add(&core->metrics.task_seconds[task->lease->kind],
+                  (double)mono_ms_between(task->began, loop_now(core->loop)) / 1000);
+}
+
 void task_release(struct task *task)
 {
     queue_op_release(&task->end);
@@ -121,6 +128,13 @@ void task_stop(struct task *task)
         task_drop(task);
     else
         task_rest(task, 0, NULL, 0);
+}
+
+void task_not_ours(struct task *task)
+{
+    struct fault fault = { 0 };
+    fault_set(&fault, ERR_CANCELLED, "dataset %s is not configured here", task->lease->dataset);
+    task_fail(task, &fault);
 }
 
 void task_sealed(struct task *task)

@@ -39,6 +39,7 @@ struct task {
     struct timer lapse; /* then; the scheduler's */
     int64_t reserved;   /* pool bytes; the scheduler's */
     unsigned tries;     /* upstreams whose breakers it tries; the scheduler's */
+    unsigned epoch;     /* core's when it began; the scheduler's */
     bool lost;          /* the lease is gone: end with task_drop */
     bool cancelled;     /* cancel was asked for */
     bool ending;
@@ -47,7 +48,8 @@ struct task {
 
 void task_init(struct task *task, struct core *core, struct queue_task *lease,
                const struct task_kind *kind);
-void task_release(struct task *task); /* what task_init took over */
+void task_release(struct task *task);    /* what task_init took over */
+void task_count_time(struct task *task); /* for the metrics: since task_init */
 
 /*
  * Whether an operation that changes S3 may begin. Not in the last third of a lease that was not
@@ -62,6 +64,8 @@ void task_give_up(struct task *task, const struct fault *fault); /* dead letter 
 /* Back to the queue for `delay_ms`; costs no attempt. */
 void task_rest(struct task *task, int64_t delay_ms, const struct queue_field *field,
                size_t fields);
+/* Its dataset is not in this daemon's configuration: back to the queue, for others. */
+void task_not_ours(struct task *task);
 void task_sealed(struct task *task); /* the lease was given up by a sealed fan */
 void task_drop(struct task *task);   /* not ours any more */
 /* After a cancel: rest at once, or drop if the lease is lost. */

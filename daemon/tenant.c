@@ -15,30 +15,29 @@
     "openid,AdobeID,read_organizations,additional_info.projectedProductContext,session"
 #define PRODUCTION "https://platform.adobe.io"
 
-/* One loading: where the lines go. */
+/* One loading. */
 struct settling {
     struct settings *settings;
-    const char *file;
-    struct buf *errors;
+    bool contradicts;             /* to the credential file: what is missing is not clear */
     struct credential credential; /* empty: there is none, or it could not be read */
     struct fault unread;          /* why not */
 };
 
-static void complain(struct settling *settling, const char *key, const char *format, ...)
+/* ---- from the credential file */
+
+static void contradict(struct settling *settling, const char *key, const char *format, ...)
     PRINTF(3, 4);
 
-static void complain(struct settling *settling, const char *key, const char *format, ...)
+static void contradict(struct settling *settling, const char *key, const char *format, ...)
 {
-    struct fault line = { 0 };
+    char text[400];
     va_list args;
     va_start(args, format);
-    vsnprintf(line.text, sizeof line.text, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    text_sanitize(line.text);
-    buf_print(settling->errors, "%s: error: %s: %s\n", settling->file, key, line.text);
+    conf_complain(settling->settings->conf, key, 0, "%s", text);
+    settling->contradicts = true;
 }
-
-/* ---- from the credential file */
 
 static void fill(struct settling *settling, const char *key, char **slot, const char *found)
 {
@@ -47,10 +46,10 @@ static void fill(struct settling *settling, const char *key, char **slot, const 
     if (!*slot)
         *slot = mem_copy_text(found);
     else if (strcmp(*slot, found) != 0)
-        complain(settling, key,
-                 "is %.60s here and %.60s in aep.credential_file: remove it here, or name "
-                 "another file",
-                 *slot, found);
+        contradict(settling, key,
+                   "is %.60s here and %.60s in aep.credential_file: remove it here, or name "
+                   "another file",
+                   *slot, found);
 }
 
 /* Whether each scope of `some` is among those of `all`. */
@@ -96,10 +95,10 @@ static void check_environment(struct settling *settling)
     if (!environment || strcmp(environment, "prod") == 0 ||
         strcmp(settling->settings->aep.endpoint, PRODUCTION) != 0)
         return;
-    complain(settling, "aep.endpoint",
-             "aep.credential_file is for environment %.40s: set aep.endpoint and "
-             "aep.ims_endpoint to those of that environment",
-             environment);
+    contradict(settling, "aep.endpoint",
+               "aep.credential_file is for environment %.40s: set aep.endpoint and "
+               "aep.ims_endpoint to those of that environment",
+               environment);
 }
 
 static void fill_all(struct settling *settling)
@@ -115,8 +114,8 @@ static void fill_all(struct settling *settling)
     fill_key_file(settling);
     check_environment(settling);
     if (found->secrets && settings->aep.client_secret_file)
-        complain(settling, "aep.client_secret_file",
-                 "aep.credential_file holds a client secret, too: remove one of the two");
+        contradict(settling, "aep.client_secret_file",
+                   "aep.credential_file holds a client secret, too: remove one of the two");
 }
 
 /* ---- what it amounts to */
@@ -133,12 +132,13 @@ static int choose_auth(const struct settling *settling)
 
 static void demand(struct settling *settling, const char *key, bool given, const char *what)
 {
-    if (given)
+    struct conf *conf = settling->settings->conf;
+    if (given || conf_given(conf, key, 0)) /* what was refused is told already */
         return;
     if (settling->unread.code)
-        complain(settling, key, "is missing, and %s", settling->unread.text);
+        conf_complain(conf, key, 0, "is missing, and %s", settling->unread.text);
     else
-        complain(settling, key, "is missing: %s, here or in aep.credential_file", what);
+        conf_complain(conf, key, 0, "is missing: %s, here or in aep.credential_file", what);
 }
 
 static void check_complete(struct settling *settling)
@@ -153,7 +153,8 @@ static void check_complete(struct settling *settling)
     demand(settling, "aep.client_id", settings->aep.client_id, "client id of the credential");
     if (settings->aep.auth == AUTH_TOKEN) {
         if (!settings->aep.token_file)
-            complain(settling, "aep.token_file", "is missing: aep.auth: token needs it");
+            conf_complain(settings->conf, "aep.token_file", 0,
+                          "is missing: aep.auth: token needs it");
         return;
     }
     demand(settling, "aep.client_secret_file", secret, "file with the client secret");
@@ -174,17 +175,16 @@ static void read_credential(struct settling *settling)
     if (grant_read_credential(name, &settling->credential, unread) == OK)
         fill_all(settling);
     else if (access(name, R_OK) == 0)
-        complain(settling, "aep.credential_file", "%s", unread->text);
+        contradict(settling, "aep.credential_file", "%s", unread->text);
 }
 
-void tenant_settle(struct settings *settings, const char *file, struct buf *errors)
+void tenant_settle(struct settings *settings)
 {
-    struct settling settling = { .settings = settings, .file = file, .errors = errors };
-    size_t before = errors->len;
+    struct settling settling = { .settings = settings };
     read_credential(&settling);
     if (settings->aep.auth == AUTH_AUTO)
         settings->aep.auth = choose_auth(&settling);
-    if (errors->len == before)
+    if (!settling.contradicts)
         check_complete(&settling);
     if (!settings->aep.sandbox)
         settings->aep.sandbox = mem_copy_text(DEFAULT_SANDBOX);

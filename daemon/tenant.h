@@ -15,7 +15,7 @@
  * error as long as nothing is wanted from it but secrets: those are read when they are needed,
  * and systemd hands them to the service alone.
  */
-void tenant_settle(struct settings *settings, const char *file, struct buf *errors);
+void tenant_settle(struct settings *settings);
 
 /* Texts belong to the settings. */
 struct aep_options tenant_options(const struct settings *settings);

@@ -32,6 +32,8 @@ enum ctl_option {
     CTL_LIMIT = 1u << 9,
     CTL_GENERATION = 1u << 10, /* of a replay */
     CTL_CONFIRM = 1u << 11,    /* yes, this one */
+    CTL_EFFECTIVE = 1u << 29,  /* with defaults */
+    CTL_ORIGINS = 1u << 30,    /* where it comes from */
 };
 
 /* What a command is given; all of it belongs to main. */
@@ -51,9 +53,11 @@ struct ctl_command {
     const char *name, *arguments;
     size_t words_min, words_max;
     unsigned flags; /* those it takes */
+    bool bare;      /* main reads no configuration for it */
     int (*run)(struct ctl *ctl);
     const char *help;
 };
+extern const struct ctl_command ctl_check_config, ctl_config;
 extern const struct ctl_command ctl_verify, ctl_audit, ctl_replay, ctl_purge;
 extern const struct ctl_command ctl_datasets, ctl_dataset, ctl_schema, ctl_preview, ctl_batches,
     ctl_files, ctl_last, ctl_doctor;

@@ -17,8 +17,9 @@
 #define CONFIG "/etc/sluiced/sluiced.yaml"
 
 static const struct ctl_command *const row[] = {
-    &ctl_datasets, &ctl_dataset, &ctl_schema, &ctl_preview, &ctl_batches, &ctl_files,
-    &ctl_last,     &ctl_doctor,  &ctl_verify, &ctl_audit,   &ctl_replay,  &ctl_purge,
+    &ctl_datasets, &ctl_dataset, &ctl_schema,       &ctl_preview, &ctl_batches,
+    &ctl_files,    &ctl_last,    &ctl_doctor,       &ctl_verify,  &ctl_audit,
+    &ctl_replay,   &ctl_purge,   &ctl_check_config, &ctl_config,
 };
 
 /* Which command takes which, its row says. A value goes to its place in struct ctl. */
@@ -33,6 +34,8 @@ static const struct {
     { "observed", CTL_OBSERVED, false, 0 },
     { "failed", CTL_FAILED, false, 0 },
     { "export", CTL_EXPORT, false, 0 },
+    { "effective", CTL_EFFECTIVE, false, 0 },
+    { "origins", CTL_ORIGINS, false, 0 },
     { "name", CTL_NAME, true, offsetof(struct ctl, name) },
     { "from", CTL_FROM, true, offsetof(struct ctl, from) },
     { "to", CTL_TO, true, offsetof(struct ctl, to) },
@@ -169,7 +172,8 @@ static int run(struct ctl *ctl, const struct ctl_command *command)
 {
     AUTO_BUF errors = BUF_INIT(1 << 20);
     int code = EX_CONFIG;
-    if (settings_load(ctl->config, SETTINGS_OF_TOOL, &ctl->settings, &errors) == OK)
+    if (command->bare ||
+        settings_load(ctl->config, SETTINGS_OF_TOOL, &ctl->settings, &errors) == OK)
         code = run_on_loop(ctl, command);
     fputs(buf_text(&errors), stderr);
     settings_release(&ctl->settings);

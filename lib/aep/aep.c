@@ -30,7 +30,6 @@ struct aep {
     struct loop *loop;
     struct ims *ims;
     char *endpoint, *org, *client_id, *sandbox;
-    double requests_per_second;
     struct traffic *traffic;
     struct service service[AEP_SERVICES];
     struct list tokenless, ending;
@@ -96,7 +95,6 @@ struct aep *aep_new(struct loop *loop, struct http *api, struct http *data,
     mem_set_text(&aep->org, options->org);
     mem_set_text(&aep->client_id, options->client_id);
     mem_set_text(&aep->sandbox, options->sandbox);
-    aep->requests_per_second = options->requests_per_second;
     aep->traffic = options->traffic;
     for (int i = 0; i < AEP_SERVICES; i++)
         service_init(&aep->service[i], aep, i == AEP_CONTENT ? data : api, options);
@@ -181,9 +179,9 @@ struct ratelimit *aep_limit(struct aep *aep, enum aep_service service)
     return &aep->service[service].limit;
 }
 
-void aep_set_fleet(struct aep *aep, int live_daemons)
+void aep_set_rate(struct aep *aep, double per_second, int live_daemons)
 {
-    double share = aep->requests_per_second / (live_daemons > 1 ? live_daemons : 1);
+    double share = per_second / (live_daemons > 1 ? live_daemons : 1);
     for (int i = 0; i < AEP_SERVICES; i++) {
         ratelimit_set_rate(&aep->service[i].limit, share);
         admit(&aep->service[i]);

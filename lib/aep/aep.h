@@ -53,7 +53,8 @@ void aep_free(struct aep *aep);
 /* Catalog; Data Access listings; Data Access file contents; Schema Registry. */
 enum aep_service { AEP_CATALOG, AEP_LISTING, AEP_CONTENT, AEP_SCHEMA, AEP_SERVICES };
 struct ratelimit *aep_limit(struct aep *aep, enum aep_service service); /* to read; room */
-void aep_set_fleet(struct aep *aep, int live_daemons);
+/* Requests per second of each service, for all daemons together. */
+void aep_set_rate(struct aep *aep, double per_second, int live_daemons);
 
 /* Server time: the last Date header seen, advanced by our monotonic clock; else our own. */
 struct wall aep_now(const struct aep *aep);

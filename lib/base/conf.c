@@ -1,94 +1,96 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Binds a YAML tree to the table of rows. The file itself is one scope, each element of a
+ * Binds YAML trees to the table of rows. The files together are one scope, each element of a
  * sequence another one, with its own struct. Paths of rows and of nodes are compared as text.
+ *
+ *   add a file … ─▶ one tree ─▶ bind (${…} replaced, values into the struct) ─▶ complain … ─▶ end
  */
-#include "lib/base/conf.h"
-
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "lib/base/conf_table.h"
 #include "lib/base/conf_value.h"
-#include "lib/base/conf_yaml.h"
 
 #define GUESS_EDITS 2  /* between what was written and what we suggest */
 #define NAME_MAX    40 /* bytes of the names that are compared for it */
 #define VALUE_SHOWN 60 /* bytes of a value in a message */
-
-struct load {
-    const struct conf_table *table;
-    struct conf_errors errors;
-    void *settings;
-    bool *seen;    /* per row; those of a sequence begin anew with each element */
-    bool complete; /* the whole file could be read: what was not seen is missing */
-};
 
 struct guess {
     const char *wanted, *best;
     size_t best_len, edits;
 };
 
-static void read_section(struct load *load, const struct conf_node *section, const char *prefix,
+static void read_section(struct conf *conf, const struct conf_node *section, const char *prefix,
                          void *base);
-static void read_member(struct load *load, const struct conf_node *section,
+static void read_member(struct conf *conf, const struct conf_node *section,
                         const struct conf_node *node, const char *prefix, void *base);
-static void read_value(struct load *load, const struct conf_node *node, size_t index,
+static void read_value(struct conf *conf, const struct conf_node *node, size_t index,
                        void *base);
-static void read_sequence(struct load *load, const struct conf_node *node,
+static void read_sequence(struct conf *conf, const struct conf_node *node,
                           const struct conf_sequence *sequence);
 
-static void report_unknown(struct load *load, const struct conf_node *node, const char *prefix);
-static void report_value(struct load *load, const struct conf_node *node,
+static void report_twice(struct conf *conf, const struct conf_node *node,
+                         const struct conf_node *first, const char *path);
+static void report_unknown(struct conf *conf, const struct conf_node *node, const char *prefix);
+static void report_value(struct conf *conf, const struct conf_node *node,
                          const struct conf_row *row);
-static void report_missing(struct load *load, const struct conf_node *scope,
+static void report_missing(struct conf *conf, const struct conf_node *scope,
                            const struct conf_sequence *sequence);
-
-static const struct conf_sequence *sequence_of(const struct conf_table *table,
-                                               const struct conf_row *row);
-static const char *path_in_scope(const struct conf_row *row,
-                                 const struct conf_sequence *sequence);
-static void **items_of(const struct conf_sequence *sequence, void *settings);
-static size_t *count_of(const struct conf_sequence *sequence, void *settings);
 static void guess_offer(struct guess *guess, const char *name, size_t len);
 static void guess_print(const struct guess *guess, struct buf *out);
 
-/* --- load --- */
+/* --- life --- */
 
-static void close_fd(int *fd)
+struct conf *conf_new(const struct conf_table *table, void *settings)
 {
-    if (*fd >= 0)
-        close(*fd);
+    struct conf *conf = mem_alloc(sizeof *conf);
+    conf->table = table;
+    conf->settings = settings;
+    conf->complete = true;
+    conf->seen = mem_alloc_array(table->rows, sizeof *conf->seen);
+    return conf;
 }
 
-enum err conf_load(const struct conf_table *table, const char *file, void *settings,
-                   struct buf *errors)
+/* The tree and the names of the files stay: they say where each value comes from. */
+enum err conf_end(struct conf *conf, struct buf *errors)
 {
-    AUTO_BUF text = BUF_INIT(CONF_BYTES_MAX);
-    AUTO(close_fd) int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    char chunk[4096];
-    ssize_t n = fd < 0 ? -1 : 0;
-    while (fd >= 0 && !text.overflow && (n = read(fd, chunk, sizeof chunk)) > 0)
-        buf_add(&text, chunk, (size_t)n);
-    if (n < 0) {
-        buf_print(errors, "%s: error: cannot be read: %s\n", file, strerrordesc_np(errno));
-        return ERR_CONFIG;
+    conf_errors_print(&conf->errors, errors);
+    enum err err = conf->errors.count ? ERR_CONFIG : OK;
+    conf_errors_release(&conf->errors);
+    for (size_t i = 0; i < conf->sources; i++) {
+        mem_free(conf->source[i]->text);
+        conf->source[i]->text = NULL;
+        conf->source[i]->len = 0;
     }
-    if (text.overflow) {
-        buf_print(errors, "%s: error: larger than %d KiB\n", file, CONF_BYTES_MAX / 1024);
-        return ERR_CONFIG;
-    }
-    return conf_load_text(table, file, buf_text(&text), text.len, settings, errors);
+    return err;
 }
+
+void conf_free(struct conf *conf)
+{
+    if (!conf)
+        return;
+    for (size_t i = 0; i < conf->sources; i++) {
+        mem_free(conf->source[i]->name);
+        mem_free(conf->source[i]->text);
+        mem_free(conf->source[i]);
+    }
+    mem_free(conf->source);
+    conf_errors_release(&conf->errors);
+    conf_node_release(&conf->root);
+    mem_free(conf->seen);
+    mem_free(conf);
+}
+
+/* --- bind --- */
 
 static void set_defaults(const struct conf_table *table, const struct conf_sequence *sequence,
                          void *base)
 {
     for (size_t i = 0; i < table->rows; i++) {
         const struct conf_row *row = &table->row[i];
-        if (!row->fallback || sequence_of(table, row) != sequence)
+        if (!row->fallback || conf_sequence_of(table, row) != sequence)
             continue;
         enum err err = conf_value_read(row, row->fallback, base);
         assert(!err); /* a default that its own row refuses is a mistake in the table */
@@ -96,37 +98,27 @@ static void set_defaults(const struct conf_table *table, const struct conf_seque
     }
 }
 
-enum err conf_load_text(const struct conf_table *table, const char *file, const char *text,
-                        size_t len, void *settings, struct buf *errors)
+void conf_bind(struct conf *conf)
 {
-    struct load load = { .table = table, .settings = settings };
-    struct conf_node root;
-    load.seen = mem_alloc_array(table->rows, sizeof *load.seen);
-    set_defaults(table, NULL, settings);
-    load.complete = conf_yaml_read(text, len, &root, &load.errors);
-    read_section(&load, &root, "", settings);
-    report_missing(&load, &root, NULL);
-    conf_errors_print(&load.errors, file, text, len, errors);
-    enum err err = load.errors.count ? ERR_CONFIG : OK;
-    conf_errors_release(&load.errors);
-    conf_node_release(&root);
-    mem_free(load.seen);
-    return err;
+    set_defaults(conf->table, NULL, conf->settings);
+    conf_node_expand(&conf->root, &conf->errors);
+    read_section(conf, &conf->root, "", conf->settings);
+    report_missing(conf, &conf->root, NULL);
 }
 
-static void read_section(struct load *load, const struct conf_node *section, const char *prefix,
+static void read_section(struct conf *conf, const struct conf_node *section, const char *prefix,
                          void *base)
 {
     struct conf_place place = section->name ? section->name_at : section->at;
     if (!section->name)
         place.width = 1; /* what stands there instead of keys is not to be shown */
     if (section->kind == CONF_SCALAR || section->kind == CONF_LIST)
-        conf_error_add(&load->errors, place, true, "expected keys with values here");
+        conf_error_add(&conf->errors, place, true, "expected keys with values here");
     if (section->kind != CONF_MAPPING)
         return;
     for (size_t i = 0; i < section->children; i++)
         if (section->child[i].name)
-            read_member(load, section, &section->child[i], prefix, base);
+            read_member(conf, section, &section->child[i], prefix, base);
 }
 
 static size_t find_row(const struct conf_table *table, const char *path)
@@ -155,98 +147,140 @@ static bool is_section(const struct conf_table *table, const char *prefix)
     return false;
 }
 
-static void read_member(struct load *load, const struct conf_node *section,
+static void read_member(struct conf *conf, const struct conf_node *section,
                         const struct conf_node *node, const char *prefix, void *base)
 {
     AUTO_TEXT char *path = mem_print("%s%s", prefix, node->name);
     AUTO_TEXT char *inner = mem_print("%s.", path);
-    size_t index = find_row(load->table, path);
-    const struct conf_sequence *sequence = find_sequence(load->table, path);
-    bool known = index < load->table->rows || sequence || is_section(load->table, inner);
+    size_t index = find_row(conf->table, path);
+    const struct conf_sequence *sequence = find_sequence(conf->table, path);
+    bool known = index < conf->table->rows || sequence || is_section(conf->table, inner);
     /* A name must not pass for a path: neither "a.b" nor "datasets[]" is a key. */
     if (!known || strpbrk(node->name, ".[]")) {
-        report_unknown(load, node, prefix);
+        report_unknown(conf, node, prefix);
         return;
     }
     const struct conf_node *first = conf_node_member(section, node->name, strlen(node->name));
     if (first != node)
-        conf_error_add(&load->errors, node->name_at, true,
-                       "duplicate key %s, first on line %zu", path, first->name_at.line);
-    else if (index < load->table->rows)
-        read_value(load, node, index, base);
+        report_twice(conf, node, first, path);
+    else if (index < conf->table->rows)
+        read_value(conf, node, index, base);
     else if (sequence)
-        read_sequence(load, node, sequence);
+        read_sequence(conf, node, sequence);
     else
-        read_section(load, node, inner, base);
+        read_section(conf, node, inner, base);
 }
 
-static void read_value(struct load *load, const struct conf_node *node, size_t index,
+static void read_value(struct conf *conf, const struct conf_node *node, size_t index,
                        void *base)
 {
-    const struct conf_row *row = &load->table->row[index];
-    load->seen[index] = true;
+    const struct conf_row *row = &conf->table->row[index];
+    conf->seen[index] = true;
     if (node->kind == CONF_REFUSED)
         return;
     if (node->kind != CONF_SCALAR || conf_value_read(row, node->text, base))
-        report_value(load, node, row);
+        report_value(conf, node, row);
 }
 
-static void read_sequence(struct load *load, const struct conf_node *node,
+static void read_sequence(struct conf *conf, const struct conf_node *node,
                           const struct conf_sequence *sequence)
 {
     if (node->kind == CONF_REFUSED)
         return;
     if (node->kind != CONF_LIST && node->kind != CONF_EMPTY) {
-        conf_error_add(&load->errors, node->name_at, false,
+        conf_error_add(&conf->errors, node->name_at, false,
                        "%s is a list: each entry begins with \"- \"", sequence->name);
         return;
     }
     if (node->children < sequence->min_count || node->children > sequence->max_count)
-        conf_error_add(&load->errors, node->name_at, false,
+        conf_error_add(&conf->errors, node->name_at, false,
                        "%s has %zu entries: %zu to %zu are possible", sequence->name,
                        node->children, sequence->min_count, sequence->max_count);
     AUTO_TEXT char *prefix = mem_print("%s[].", sequence->name);
     char *items = mem_alloc_array(node->children, sequence->size);
-    *items_of(sequence, load->settings) = items;
-    *count_of(sequence, load->settings) = node->children;
+    *conf_items(sequence, conf->settings) = items;
+    *conf_count(sequence, conf->settings) = node->children;
     for (size_t i = 0; i < node->children; i++, items += sequence->size) {
-        for (size_t row = 0; row < load->table->rows; row++)
-            load->seen[row] &= sequence_of(load->table, &load->table->row[row]) != sequence;
-        set_defaults(load->table, sequence, items);
-        read_section(load, &node->child[i], prefix, items);
-        report_missing(load, &node->child[i], sequence);
+        for (size_t row = 0; row < conf->table->rows; row++)
+            conf->seen[row] &=
+                conf_sequence_of(conf->table, &conf->table->row[row]) != sequence;
+        set_defaults(conf->table, sequence, items);
+        read_section(conf, &node->child[i], prefix, items);
+        report_missing(conf, &node->child[i], sequence);
     }
 }
 
 /* --- reports --- */
 
-static void report_unknown(struct load *load, const struct conf_node *node, const char *prefix)
+static void report_twice(struct conf *conf, const struct conf_node *node,
+                         const struct conf_node *first, const char *path)
+{
+    const struct conf_place there = first->name_at;
+    bool same_file = there.source == node->name_at.source;
+    conf_error_add(&conf->errors, node->name_at, true, "duplicate key %s, first %s%s%s%zu",
+                   path, same_file ? "on line " : "in ", same_file ? "" : there.source->name,
+                   same_file ? "" : ":", there.line);
+}
+
+/* What may stand in a section: each name once. */
+static void list_keys(const struct conf_table *table, const char *prefix, struct buf *out)
+{
+    size_t skip = strlen(prefix);
+    const char *previous = "";
+    for (size_t i = 0; i < table->rows; i++) {
+        const char *name = table->row[i].path + skip;
+        if (strncmp(table->row[i].path, prefix, skip) != 0)
+            continue;
+        size_t len = strcspn(name, ".[");
+        if (strncmp(previous, name, len) != 0 || strcspn(previous, ".[") != len)
+            buf_print(out, "%s%.*s", *previous ? ", " : "", (int)len, name);
+        previous = name;
+    }
+}
+
+/* A key of that very name, but of another section. */
+static const char *find_elsewhere(const struct conf_table *table, const char *name)
+{
+    for (size_t i = 0; i < table->rows; i++) {
+        const char *path = table->row[i].path, *dot = strrchr(path, '.');
+        if (dot && strcmp(dot + 1, name) == 0)
+            return path;
+    }
+    return NULL;
+}
+
+static void report_unknown(struct conf *conf, const struct conf_node *node, const char *prefix)
 {
     struct guess guess = { .wanted = node->name, .edits = GUESS_EDITS + 1 };
-    AUTO_BUF hint = BUF_INIT(200);
+    AUTO_BUF hint = BUF_INIT(400);
     size_t skip = strlen(prefix);
-    for (size_t i = 0; i < load->table->rows; i++) {
-        const char *path = load->table->row[i].path;
+    for (size_t i = 0; i < conf->table->rows; i++) {
+        const char *path = conf->table->row[i].path;
         if (strncmp(path, prefix, skip) == 0)
             guess_offer(&guess, path + skip, strcspn(path + skip, ".["));
     }
+    const char *elsewhere = find_elsewhere(conf->table, node->name);
+    if (!guess.best && elsewhere)
+        buf_print(&hint, " (did you mean \"%s\"?)", elsewhere);
+    else if (!guess.best)
+        buf_add_text(&hint, ": there are "), list_keys(conf->table, prefix, &hint);
     guess_print(&guess, &hint);
-    conf_error_add(&load->errors, node->name_at, true, "unknown key %s%.*s%s", prefix,
+    conf_error_add(&conf->errors, node->name_at, true, "unknown key %s%.*s%s", prefix,
                    VALUE_SHOWN, node->name, buf_text(&hint));
 }
 
-static void report_value(struct load *load, const struct conf_node *node,
+static void report_value(struct conf *conf, const struct conf_node *node,
                          const struct conf_row *row)
 {
     AUTO_BUF expected = BUF_INIT(400);
     conf_value_describe(row, &expected);
     if (node->kind == CONF_EMPTY) {
-        conf_error_add(&load->errors, node->name_at, true, "%s has no value: expected %s",
+        conf_error_add(&conf->errors, node->name_at, true, "%s has no value: expected %s",
                        row->path, buf_text(&expected));
         return;
     }
     if (node->kind != CONF_SCALAR || row->flags & CONF_SECRET) {
-        conf_error_add(&load->errors, node->name_at, true, "%s: expected %s", row->path,
+        conf_error_add(&conf->errors, node->name_at, true, "%s: expected %s", row->path,
                        buf_text(&expected));
         return;
     }
@@ -256,8 +290,10 @@ static void report_value(struct load *load, const struct conf_node *node,
     while (conf_choice_next(&choices, &name, &len))
         guess_offer(&guess, name, len);
     guess_print(&guess, &expected);
-    conf_error_add(&load->errors, node->at, false, "%s: \"%.*s\" is not %s", row->path,
-                   VALUE_SHOWN, node->text, buf_text(&expected));
+    const char *shown = node->private ? node->written : node->text;
+    conf_error_add(&conf->errors, node->at, false, "%s: \"%.*s\"%s is not %s", row->path,
+                   VALUE_SHOWN, shown, node->private ? ", which is not shown," : "",
+                   buf_text(&expected));
 }
 
 /* The innermost section on the way to `path` that the file does have. */
@@ -273,26 +309,79 @@ static struct conf_place nearest_place(const struct conf_node *scope, const char
     return scope->name ? scope->name_at : scope->at;
 }
 
-static void report_missing(struct load *load, const struct conf_node *scope,
+static void report_missing(struct conf *conf, const struct conf_node *scope,
                            const struct conf_sequence *sequence)
 {
-    const struct conf_table *table = load->table;
-    if (!load->complete || (scope->kind != CONF_MAPPING && scope->kind != CONF_EMPTY))
+    const struct conf_table *table = conf->table;
+    if (!conf->complete || (scope->kind != CONF_MAPPING && scope->kind != CONF_EMPTY))
         return;
     for (size_t i = 0; i < table->rows; i++) {
         const struct conf_row *row = &table->row[i];
-        bool required = row->flags & CONF_REQUIRED && sequence_of(table, row) == sequence;
-        if (required && !load->seen[i])
-            conf_error_add(&load->errors, nearest_place(scope, path_in_scope(row, sequence)),
-                           false, "%s is missing: %s", row->path, row->help);
+        bool required = row->flags & CONF_REQUIRED && conf_sequence_of(table, row) == sequence;
+        if (required && !conf->seen[i])
+            conf_error_add(&conf->errors,
+                           nearest_place(scope, conf_path_in_scope(row, sequence)), false,
+                           "%s is missing: %s", row->path, row->help);
     }
     for (size_t i = 0; !sequence && i < table->sequences; i++) {
         const char *name = table->sequence[i].name;
         if (table->sequence[i].min_count && !conf_node_member(scope, name, strlen(name)))
-            conf_error_add(&load->errors, scope->at, false,
+            conf_error_add(&conf->errors, scope->at, false,
                            "%s is missing: a list of %zu to %zu", name,
                            table->sequence[i].min_count, table->sequence[i].max_count);
     }
+}
+
+static const struct conf_node *scope_of(const struct conf *conf, const char *path, size_t item,
+                                        const char **ret_rest)
+{
+    const struct conf_node *list;
+    size_t len = strcspn(path, "[");
+    *ret_rest = path;
+    if (!path[len])
+        return &conf->root;
+    *ret_rest = path + len + strlen("[].");
+    list = conf_node_member(&conf->root, path, len);
+    return list && item < list->children ? &list->child[item] : NULL;
+}
+
+const struct conf_node *conf_find(const struct conf *conf, const char *path, size_t item)
+{
+    const char *rest;
+    const struct conf_node *node = scope_of(conf, path, item, &rest);
+    while (node && *rest) {
+        size_t len = strcspn(rest, ".");
+        node = conf_node_member(node, rest, len);
+        rest += len + (rest[len] != 0);
+    }
+    return node;
+}
+
+bool conf_given(const struct conf *conf, const char *path, size_t item)
+{
+    const struct conf_node *node = conf_find(conf, path, item);
+    return node && node->kind != CONF_EMPTY && (node->kind != CONF_LIST || node->children > 0);
+}
+
+bool conf_complete(const struct conf *conf)
+{
+    return conf->complete;
+}
+
+void conf_complain(struct conf *conf, const char *path, size_t item, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    const char *rest;
+    const struct conf_node *node = conf_find(conf, path, item);
+    const struct conf_node *scope = scope_of(conf, path, item, &rest);
+    struct conf_place place = node && node->kind == CONF_SCALAR ? node->at
+                              : node                            ? node->name_at
+                                     : nearest_place(scope ? scope : &conf->root, rest);
+    conf_error_add(&conf->errors, place, false, "%s: %s", path, text);
 }
 
 /* Levenshtein distance; names longer than NAME_MAX are not compared. */
@@ -332,118 +421,4 @@ static void guess_print(const struct guess *guess, struct buf *out)
 {
     if (guess->best)
         buf_print(out, " (did you mean \"%.*s\"?)", (int)guess->best_len, guess->best);
-}
-
-/* --- the table --- */
-
-/* The sequence whose elements the row fills; NULL = the settings themselves. */
-static const struct conf_sequence *sequence_of(const struct conf_table *table,
-                                               const struct conf_row *row)
-{
-    for (size_t i = 0; i < table->sequences; i++) {
-        size_t len = strlen(table->sequence[i].name);
-        if (strncmp(row->path, table->sequence[i].name, len) == 0 &&
-            strncmp(row->path + len, "[].", 3) == 0)
-            return &table->sequence[i];
-    }
-    return NULL;
-}
-
-static const char *path_in_scope(const struct conf_row *row,
-                                 const struct conf_sequence *sequence)
-{
-    return sequence ? row->path + strlen(sequence->name) + strlen("[].") : row->path;
-}
-
-static void **items_of(const struct conf_sequence *sequence, void *settings)
-{
-    return (void **)(void *)((char *)settings + sequence->items_offset);
-}
-
-static size_t *count_of(const struct conf_sequence *sequence, void *settings)
-{
-    return (size_t *)(void *)((char *)settings + sequence->count_offset);
-}
-
-/* --- print --- */
-
-/* Opens the sections of `path` in which `previous` does not lie; returns the leaf's indent. */
-static int print_headings(const char *previous, const char *path, int indent, struct buf *out)
-{
-    bool open = true;
-    for (const char *at = path, *dot; (dot = strchr(at, '.')); at = dot + 1, indent += 2) {
-        open = open && strncmp(previous, path, (size_t)(dot + 1 - path)) == 0;
-        if (!open)
-            buf_print(out, "%*s%.*s:\n", indent, "", (int)(dot - at), at);
-    }
-    return indent;
-}
-
-static void print_row(const struct conf_row *row, const char *path, const void *base,
-                      int indent, struct buf *out)
-{
-    const char *dot = strrchr(path, '.'), *name = dot ? dot + 1 : path;
-    bool absent = conf_value_absent(row, base);
-    buf_print(out, "%*s%s%s:", indent, "", absent ? "# " : "", name);
-    if (!absent) {
-        buf_add_char(out, ' ');
-        conf_value_print(row, base, out);
-    }
-    buf_add_char(out, '\n');
-}
-
-static void print_scope(const struct conf_table *table, const struct conf_sequence *sequence,
-                        const void *base, int indent, bool with_help, struct buf *out)
-{
-    const char *previous = "";
-    for (size_t i = 0; i < table->rows; i++) {
-        const struct conf_row *row = &table->row[i];
-        if (sequence_of(table, row) != sequence)
-            continue;
-        const char *path = path_in_scope(row, sequence);
-        int inner = print_headings(previous, path, indent, out);
-        if (with_help)
-            buf_print(out, "%*s# %s\n", inner, "", row->help);
-        print_row(row, path, base, inner, out);
-        previous = path;
-    }
-}
-
-void conf_print(const struct conf_table *table, const void *settings, struct buf *out)
-{
-    print_scope(table, NULL, settings, 0, true, out);
-    for (size_t i = 0; i < table->sequences; i++) {
-        const struct conf_sequence *sequence = &table->sequence[i];
-        const char *items = *(char *const *)((const char *)settings + sequence->items_offset);
-        size_t count = *(const size_t *)((const char *)settings + sequence->count_offset);
-        buf_print(out, "%s:%s\n", sequence->name, count ? "" : " []");
-        for (size_t n = 0; n < count; n++) {
-            buf_add_text(out, "  -\n");
-            print_scope(table, sequence, items + n * sequence->size, 4, n == 0, out);
-        }
-    }
-}
-
-/* --- release --- */
-
-static void release_scope(const struct conf_table *table, const struct conf_sequence *sequence,
-                          void *base)
-{
-    for (size_t i = 0; i < table->rows; i++)
-        if (sequence_of(table, &table->row[i]) == sequence)
-            conf_value_release(&table->row[i], base);
-}
-
-void conf_release(const struct conf_table *table, void *settings)
-{
-    release_scope(table, NULL, settings);
-    for (size_t i = 0; i < table->sequences; i++) {
-        const struct conf_sequence *sequence = &table->sequence[i];
-        char *items = *items_of(sequence, settings);
-        for (size_t n = 0; n < *count_of(sequence, settings); n++)
-            release_scope(table, sequence, items + n * sequence->size);
-        mem_free(items);
-        *items_of(sequence, settings) = NULL;
-        *count_of(sequence, settings) = 0;
-    }
 }

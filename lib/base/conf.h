@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Configuration by table: one row per key drives load, check, print and docs. The only home of
- * libyaml. The file is one YAML mapping; sections nest; a section may be a sequence of mappings
- * (`datasets`). All errors are collected and sorted by place, each as
+ * Configuration by table: one row per key drives load, check, print, reload, schema and docs. The
+ * only home of libyaml. A file is one YAML mapping; sections nest; a section may be a sequence of
+ * mappings (`datasets`). More files are merged into the first: sections by their keys, sequences
+ * by appending; a key that stands in two of them is an error. In values, ${NAME} and
+ * ${NAME:-default} are replaced by the environment, ${file:PATH} by a secret file of one line, $$
+ * by $. All errors are collected and sorted by place, each as
  *     file:line:column: error: unknown key s3.prefx (did you mean "prefix"?)
  *        14 |   prefx
  *           |   ^~~~~
@@ -27,6 +30,7 @@ enum conf_type {
 
 #define CONF_REQUIRED 1u /* no default: must be given */
 #define CONF_SECRET   2u /* prints as *** */
+#define CONF_RELOAD   4u /* conf_take may change it in a running program */
 
 /* Rows of one section stand together. min = max = 0: no range. */
 struct conf_row {
@@ -42,7 +46,7 @@ struct conf_row {
 
 /*
  * A sequence of mappings at the top level of the file: rows whose path starts with "<name>[]."
- * fill elements of `size`.
+ * fill elements of `size`. The first of these rows is a text that tells elements apart.
  */
 struct conf_sequence {
     const char *name;
@@ -60,19 +64,49 @@ struct conf_table {
 };
 
 /*
- * Fills `settings` (zeroed by the caller) with defaults and the file's values. Errors are
- * appended to `errors` in the form above; returns ERR_CONFIG if there is any. Text values and
- * arrays belong to the struct until conf_release, after an error too.
+ * One configuration: its files, and where each value comes from. Files are added, then bound to
+ * `settings` (zeroed by the caller), then the caller may complain about what no single row can
+ * know; conf_end says what is wrong. Text values and arrays belong to the settings until
+ * conf_release, after an error too.
  */
+struct conf;
+struct conf *conf_new(const struct conf_table *table, void *settings);
+void conf_free(struct conf *conf);
+void conf_add_text(struct conf *conf, const char *name, const char *text, size_t len);
+void conf_add_file(struct conf *conf, const char *path);
+void conf_add_folder(struct conf *conf,
+                     const char *path); /* its *.yaml, sorted; none is fine */
+void conf_bind(struct conf *conf);
+/*
+ * An error about the key `path` (of element `item`, if it is in a sequence): where its value
+ * stands, or else where it would have to.
+ */
+void conf_complain(struct conf *conf, const char *path, size_t item, const char *format, ...)
+    PRINTF(4, 5);
+bool conf_given(const struct conf *conf, const char *path, size_t item); /* not a default */
+bool conf_complete(const struct conf *conf); /* all files could be read, to their ends */
+/* Appends all errors in the form above; ERR_CONFIG if there is any. Origins are kept. */
+enum err conf_end(struct conf *conf, struct buf *errors) MUST_CHECK;
+
+/* All of that for one file, or one text with a name for messages. */
 enum err conf_load(const struct conf_table *table, const char *file, void *settings,
                    struct buf *errors) MUST_CHECK;
-
-/* The same from memory; `file` is only the name in messages. */
-enum err conf_load_text(const struct conf_table *table, const char *file, const char *text,
+enum err conf_load_text(const struct conf_table *table, const char *name, const char *text,
                         size_t len, void *settings, struct buf *errors) MUST_CHECK;
 
 /* YAML of the effective settings; loading it again gives the same settings (secrets aside). */
 void conf_print(const struct conf_table *table, const void *settings, struct buf *out);
+
+#define CONF_HELP    1u /* above each key what it is for */
+#define CONF_ORIGINS 2u /* behind each value "file:line", "default", or "derived" from others */
+#define CONF_GIVEN   4u /* only what the files say */
+/* The same by choice of these. Values out of files (${file:}) appear as they were written. */
+void conf_show(const struct conf *conf, unsigned flags, struct buf *out);
+/* JSON: [{"key":…,"value":…,"origin":…}, …], with the same flags but CONF_HELP. */
+void conf_show_json(const struct conf *conf, unsigned flags, struct buf *out);
+
+/* A JSON Schema (draft 2020-12) of the file, for editors. */
+void conf_schema(const struct conf_table *table, const char *title, struct buf *out);
 
 void conf_release(const struct conf_table *table, void *settings);
 

@@ -108,7 +108,7 @@ void conf_value_release(const struct conf_row *row, void *base)
     if (row->type != CONF_TEXT)
         return;
     char **slot = (char **)(void *)((char *)base + row->offset);
-    if (*slot && row->flags & CONF_SECRET)
+    if (*slot) /* it may have come out of a secret file */
         mem_wipe(*slot, strlen(*slot));
     mem_set_text(slot, NULL);
 }
@@ -205,16 +205,28 @@ static enum err read_date(const struct conf_row *row, const char *text, void *sl
 }
 
 /* In double quotes, where only these two need a backslash once control bytes are excluded. */
-static void print_text(const struct conf_row *row, const void *slot, struct buf *out)
+void conf_quote(const char *text, struct buf *out)
 {
-    (void)row;
     buf_add_char(out, '"');
-    for (const char *at = *(char *const *)slot; *at; at++) {
-        if (*at == '"' || *at == '\\')
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
             buf_add_char(out, '\\');
-        buf_add_char(out, *at);
+        buf_add_char(out, *text);
     }
     buf_add_char(out, '"');
+}
+
+/* A dollar is written twice, so that it is not taken for the beginning of ${…}. */
+static void print_text(const struct conf_row *row, const void *slot, struct buf *out)
+{
+    AUTO_BUF text = BUF_INIT(SIZE_MAX);
+    (void)row;
+    for (const char *at = *(char *const *)slot; *at; at++) {
+        if (*at == '$')
+            buf_add_char(&text, '$');
+        buf_add_char(&text, *at);
+    }
+    conf_quote(buf_text(&text), out);
 }
 
 static void print_flag(const struct conf_row *row, const void *slot, struct buf *out)
@@ -259,4 +271,31 @@ static void print_date(const struct conf_row *row, const void *slot, struct buf 
         buf_add(out, row->choices, strcspn(row->choices, "|"));
     else
         buf_add_text(out, wall_text((struct wall){ ms }, text));
+}
+
+static size_t size_of(const struct conf_row *row)
+{
+    return row->type == CONF_TEXT     ? sizeof(char *)
+           : row->type == CONF_FLAG   ? sizeof(bool)
+           : row->type == CONF_CHOICE ? sizeof(int)
+                                      : sizeof(int64_t);
+}
+
+void conf_value_swap(const struct conf_row *row, void *a, void *b)
+{
+    char kept[sizeof(int64_t)];
+    char *left = (char *)a + row->offset, *right = (char *)b + row->offset;
+    memcpy(kept, left, size_of(row));
+    memcpy(left, right, size_of(row));
+    memcpy(right, kept, size_of(row));
+}
+
+void conf_value_copy(const struct conf_row *row, const void *from, void *to)
+{
+    const char *source = (const char *)from + row->offset;
+    char *slot = (char *)to + row->offset;
+    if (row->type == CONF_TEXT)
+        mem_set_text((char **)(void *)slot, *(char *const *)(const void *)source);
+    else
+        memcpy(slot, source, size_of(row));
 }

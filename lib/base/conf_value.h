@@ -17,6 +17,13 @@ enum err conf_value_read(const struct conf_row *row, const char *text, void *bas
 /* "a whole number from 1 to 64" */
 void conf_value_describe(const struct conf_row *row, struct buf *out);
 
+/* Exchanges the members of two structs. */
+void conf_value_swap(const struct conf_row *row, void *a, void *b);
+void conf_value_copy(const struct conf_row *row, const void *from, void *to);
+
+/* A text as a YAML scalar. */
+void conf_quote(const char *text, struct buf *out);
+
 /* As a YAML scalar. */
 void conf_value_print(const struct conf_row *row, const void *base, struct buf *out);
 

@@ -95,8 +95,12 @@ void queue_relist(struct queue *queue, struct queue_op *op, const struct queue_t
 void queue_release(struct queue *queue, struct queue_op *op, const struct queue_task *task,
                    int64_t delay_ms, const struct queue_field *field, size_t fields);
 
-/* Each second: due delays, lapsed leases; says what it buried. Names: <id>[=<bytes it cost>] */
-void queue_tick(struct queue *queue, struct queue_op *op, const char *const *dataset,
+/* Each second: due delays, lapsed leases; says what it buried. */
+struct queue_cost {
+    const char *dataset;
+    int64_t bytes; /* to be added to what it has cost at the source */
+};
+void queue_tick(struct queue *queue, struct queue_op *op, const struct queue_cost *cost,
                 size_t datasets, int64_t retention_ms);
 
 /* Results of a batch's files (held by us), unordered, each id once, all or ERR_REDIS_REPLY. */
@@ -105,16 +109,5 @@ void queue_rows(struct queue *queue, struct queue_op *op, const struct queue_tas
 /* Makes a dataset known and sets its options (order, max_open_files, …). */
 void queue_dataset(struct queue *queue, struct queue_op *op, const char *dataset,
                    const struct queue_field *field, size_t fields);
-
-/* Oldest inbox element (text empty: none), and the answer to it: */
-void queue_inbox_peek(struct queue *queue, struct queue_op *op);
-/* … accepted: the words are run as an operator's function … */
-void queue_inbox_accept(struct queue *queue, struct queue_op *op, const char *raw,
-                        size_t raw_len, const char *const *word, size_t words);
-/* … or refused with a reason, kept in <prefix>inbox:rejected. */
-void queue_inbox_reject(struct queue *queue, struct queue_op *op, const char *raw,
-                        size_t raw_len, const char *reason);
-
-void queue_stat(struct queue *queue, struct queue_op *op); /* text: one line per dataset */
 
 #endif

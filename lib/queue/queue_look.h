@@ -5,6 +5,8 @@
 
 #include "lib/queue/queue.h"
 
+void queue_stat(struct queue *queue, struct queue_op *op); /* text: one line per dataset */
+
 /* text: a field of any task; `found` is false if there is no such field or task. */
 void queue_field(struct queue *queue, struct queue_op *op, const char *id, const char *name);
 

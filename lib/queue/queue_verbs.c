@@ -3,8 +3,11 @@
  * The verbs: arguments into a command, the answer into the operation. One row per function of
  * the library; the rules behind them are there, not here.
  */
+#include <inttypes.h>
 #include <string.h>
 
+#include "lib/queue/queue_inbox.h"
+#include "lib/queue/queue_look.h"
 #include "lib/queue/queue_parts.h"
 
 #define DAEMON_TTL_MS 15000 /* without a tick for so long a daemon no longer counts as alive */
@@ -318,7 +321,7 @@ static enum err read_dataset(struct queue_run *run, const struct redisReply *rep
 
 /* ---- time ---- */
 
-void queue_tick(struct queue *queue, struct queue_op *op, const char *const *dataset,
+void queue_tick(struct queue *queue, struct queue_op *op, const struct queue_cost *cost,
                 size_t datasets, int64_t retention_ms)
 {
     struct queue_run *run = begin(queue, op, TICK);
@@ -327,7 +330,10 @@ void queue_tick(struct queue *queue, struct queue_op *op, const char *const *dat
     add_int(run, DAEMON_TTL_MS);
     add_int(run, retention_ms);
     add_int(run, LOST_MAX);
-    add_all(run, dataset, datasets);
+    for (size_t i = 0; i < datasets; i++) {
+        AUTO_TEXT char *word = mem_print("%s=%" PRId64, cost[i].dataset, cost[i].bytes);
+        add(run, word);
+    }
     queue_run_start(run);
 }
 

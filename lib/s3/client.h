@@ -25,7 +25,8 @@ struct s3 {
     const struct s3_options *options;
     struct s3_endpoint endpoint;
     struct sigv4_key signing_key;
-    int64_t skew_ms; /* the store's clock minus ours, once it complained */
+    const struct s3_credentials *signer; /* whose key that is */
+    int64_t skew_ms;                     /* the store's clock minus ours, once it complained */
     struct list tries;
 };
 
@@ -49,6 +50,7 @@ struct s3_try {
 
 /* One request as plain data; pointers lead into the call, the client and this struct. */
 struct s3_request {
+    const struct s3_credentials *credentials; /* the same for all of it */
     const char *method;
     struct buf path, query, url, authorization;
     struct sigv4_header header[SIGV4_HEADERS_MAX]; /* "host" first */

@@ -181,6 +181,7 @@ void s3_request_build(const struct s3_try *attempt, struct wall at, struct s3_re
     struct s3 *s3 = attempt->s3;
     const struct s3_call *call = attempt->call;
     *ret = (struct s3_request){
+        .credentials = s3->options->credentials,
         .method = method[call->op],
         .path = BUF_INIT(16 * 1024),
         .query = BUF_INIT(4 * 1024),
@@ -269,9 +270,12 @@ static void sign(struct s3 *s3, const char *payload, struct wall at, struct s3_r
         .headers = request->headers,
         .payload = payload,
     };
+    if (s3->signer != request->credentials)
+        mem_wipe(&s3->signing_key, sizeof s3->signing_key);
+    s3->signer = request->credentials;
     const struct sigv4_scope scope = {
-        .access_key = options->credentials->access_key,
-        .secret_key = options->credentials->secret_key.text,
+        .access_key = request->credentials->access_key,
+        .secret_key = request->credentials->secret_key.text,
         .region = options->region,
         .service = "s3",
         .at = at,
@@ -299,7 +303,7 @@ static const char *date(const struct source *from)
 
 static const char *session_token(const struct source *from)
 {
-    return from->options->credentials->session_token.text;
+    return from->request->credentials->session_token.text;
 }
 
 static const char *content_type(const struct source *from)

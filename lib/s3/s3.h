@@ -32,13 +32,17 @@ struct s3_traits {
     bool checks_crc32c;        /* a wrong x-amz-checksum-crc32c is refused */
 };
 
-/* Shared by all clients; read-only while calls run (traits change only before the first). */
+/*
+ * Shared by all clients; read-only while calls run (traits change only before the first), but for
+ * the credentials: they may be replaced at any time, and the old ones must stay as long as there
+ * are clients.
+ */
 struct s3_options {
     const char *endpoint; /* https://s3.eu-west-1.amazonaws.com, http://127.0.0.1:7480 */
     const char *region, *bucket;
     bool path_style; /* else virtual-host addressing: https://BUCKET.host/ */
     enum s3_payload payload;
-    const struct s3_credentials *credentials;
+    const struct s3_credentials *_Atomic credentials;
     struct s3_traits traits;
 };
 

@@ -250,7 +250,7 @@ static void the_rate_is_kept_and_shared(void **state)
     start(&rig);
     rig.options.requests_per_second = 20;
     rig_renew_tenant(&rig);
-    aep_set_fleet(rig.aep, 2);
+    aep_set_rate(rig.aep, 20, 2);
     aep_limit(rig.aep, AEP_CATALOG)->tokens = 1;
     rig_token(&rig, ALWAYS, "T1", "86399");
     rig_answer(&rig, "GET ", ALWAYS, "200 OK", "", "{}");

@@ -265,23 +265,27 @@ static void unknown_keys_get_a_guess_only_if_it_is_near(void **state)
 {
     (void)state;
     assert_mentions("itmes: []", "unknown key itmes (did you mean \"items\"?)");
-    assert_mentions("bd: {}", "unknown key bd\n");
+    assert_mentions("bd: {}", "unknown key bd: there are db, copy, items\n");
     assert_mentions("db: {usr: x}", "unknown key db.usr (did you mean \"user\"?)");
     assert_mentions("db: {auht: x}", "unknown key db.auht (did you mean \"auth\"?)");
-    assert_mentions("items: [{di: x}]", "unknown key items[].di\n");
-    assert_mentions("copy: {something_else: 1}", "unknown key copy.something_else\n");
-    assert_mentions("<<: {}", "unknown key <<\n");
-    assert_mentions("\"\": 1", "unknown key \n");
+    assert_mentions("items: [{di: x}]",
+                    "unknown key items[].di: there are id, view, start, order, limit\n");
+    assert_mentions("copy: {tls: true}",
+                    "unknown key copy.tls (did you mean \"db.auth.tls\"?)");
+    assert_mentions("copy: {something_else: 1}",
+                    "unknown key copy.something_else: there are part_size, wait,");
+    assert_mentions("<<: {}", "unknown key <<: there are db, copy, items\n");
+    assert_mentions("\"\": 1", "unknown key : there are db, copy, items\n");
 }
 
 /* A row's path written as one key would otherwise reach a struct it does not belong to. */
 static void keys_are_not_paths(void **state)
 {
     (void)state;
-    assert_mentions("db.url: abc", "unknown key db.url\n");
+    assert_mentions("db.url: abc", "unknown key db.url: there are");
     assert_mentions("\"items[]\": {id: x}", "unknown key items[]");
     assert_mentions("\"items[].id\": x", "unknown key items[].id");
-    assert_mentions("db: {auth.tls: true}", "unknown key db.auth.tls\n");
+    assert_mentions("db: {auth.tls: true}", "unknown key db.auth.tls: there are url,");
 }
 
 static void duplicates_are_refused(void **state)

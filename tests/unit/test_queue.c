@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lib/queue/queue_inbox.h"
 #include "lib/queue/queue_look.h"
 #include "queue_rig.h"
 
@@ -120,7 +121,8 @@ static void test_a_failed_task_comes_back_after_its_delay(void **state)
     step_await(&world, &step, OK);
     queue_task_free(batch);
     usleep(5000);
-    queue_tick(world.queue, step_begin(&step), dataset, 1, 1000000);
+    queue_tick(world.queue, step_begin(&step), &(struct queue_cost){ dataset[0], 0 }, 1,
+               1000000);
     step_await(&world, &step, OK);
     assert_int_equal(step.op.number, 1);
     assert_int_equal(step.op.live_daemons, 1);

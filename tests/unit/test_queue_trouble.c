@@ -5,6 +5,7 @@
  */
 #include <signal.h>
 
+#include "lib/queue/queue_look.h"
 #include "queue_rig.h"
 
 static const char *const dataset[] = { WORLD_DATASET };
@@ -21,7 +22,8 @@ static void test_a_restart_of_redis_delays_reports_and_fails_questions(void **st
     queue_fan(world.queue, step_begin(&report), batch, "0", "end", true, NULL, 0);
     WAIT_UNTIL(&world, world.downs == 1);
     assert_false(queue_up(world.queue));
-    queue_tick(world.queue, step_begin(&question), dataset, 1, 1000);
+    queue_tick(world.queue, step_begin(&question), &(struct queue_cost){ dataset[0], 0 }, 1,
+               1000);
     step_await(&world, &question, world.down.code);
     assert_int_equal(report.dones, 0);
     assert_int_equal(queue_pending(world.queue), 1);
@@ -97,7 +99,7 @@ static void test_lost_writes_fence_what_was_held(void **state)
     hold_batch(&world, &old);
     AUTO_TEXT char *name = mem_copy_text(queue_owner_name(world.queue));
     world_command(&world, "FLUSHALL");
-    queue_tick(world.queue, step_begin(&step), dataset, 1, 1000);
+    queue_tick(world.queue, step_begin(&step), &(struct queue_cost){ dataset[0], 0 }, 1, 1000);
     step_await(&world, &step, OK);
     WAIT_UNTIL(&world, world.losses == 1);
     assert_string_not_equal(queue_owner_name(world.queue), name);
