@@ -31,9 +31,12 @@ static const struct {
     { "skip", { "id", "reason" } },
     { "cancel", { "id" } },
     { "pause", { "dataset", "on" } },
+    { "resume", { "dataset" } },
+    { "priority", { "id", "lane" } },
+    { "set", { "dataset", "name", "value" } },
 };
 #define ROWS  (sizeof row / sizeof *row)
-#define VERBS "backfill replay retry skip cancel pause"
+#define VERBS "backfill replay retry skip cancel pause resume priority set"
 
 static void on_peeked(struct queue_op *op);
 static void on_answered(struct queue_op *op);

@@ -40,7 +40,7 @@
 -- A task that has not ended is in exactly one of ready, delayed, lease, shut, dead, or it is in
 -- phase wait. Every function validates all before its first write: Redis undoes nothing.
 
-local VERSION = 3
+local VERSION = 4
 
 local ID_MAX = 400
 local CHILDREN_MAX = 1000       -- of one fan
@@ -49,6 +49,7 @@ local CLAIM_MAX = 1000
 local MOVES_MAX = 100           -- of one tick
 local COLLECT_MAX = 500         -- children removed by one tick
 local REVIVE_MAX = 1000         -- tasks revived by one retry
+local LANE_MOVES_MAX = 1000     -- tasks moved by one priority
 local RELISTS_MAX = 20          -- of a batch in a row, without one more file completed
 local RELIST_DELAY_MAX = 30000
 local REJECTED_MAX = 1000
@@ -70,7 +71,7 @@ local GATED_PHASE = { commit = 'fin', sequential = 'fan' } -- which a batch ente
 local RESERVED = {}
 for name in ([[kind dataset lane parent order status phase gate owner fence attempts lost waits
     created_at updated_at not_before error class sealed_by listed listing relists
-    relist_rows]]):gmatch('%S+') do
+    relist_rows priority]]):gmatch('%S+') do
   RESERVED[name] = true
 end
 
@@ -487,7 +488,7 @@ settle = function(task)
 end
 
 -- Takes a task out of the tree for good. Its children follow, a few with each `collect`.
-local function withdraw(task, class, reason)
+local function withdraw(task, class, reason, who)
   unqueue(task)
   delist(task)
   set(task, { status = 'failed', phase = 'end', class = class, error = reason, owner = '',
@@ -500,7 +501,7 @@ local function withdraw(task, class, reason)
     call('ZREM', P .. 'done', task.id)
   end
   open_gate(task.dataset)
-  return note(task.id, class)
+  return note(task.id, class, who)
 end
 
 -- A withdrawn task from the beginning again. Children that `collect` has left stay valid.
@@ -755,10 +756,12 @@ end
 
 local function need_children(a, first, task)
   local out, i = {}, first
+  local moved = call('HGET', task.key, 'priority') -- whoever lists it may not know that yet
   while i <= #a do -- kind id lane order n (field value)*n
     local n = need_int(a[i + 4], 'number of fields', 0, FIELDS_MAX)
     local fields = need_fields(a, i + 5, i + 4 + 2 * n, true)
-    local spec = need_spec(a[i + 1], a[i], task.dataset, a[i + 2], a[i + 3], task.id, fields)
+    local spec = need_spec(a[i + 1], a[i], task.dataset, moved or a[i + 2], a[i + 3], task.id,
+      fields)
     need(CHILD_OF[spec.kind][task.kind], 'kind: wrong parent')
     need_generation(spec.id, task.id)
     out[#out + 1] = spec
@@ -1331,6 +1334,7 @@ local function retry(a) -- id
     budget.left = budget.left - 1
   end
   revive_below(task, budget)
+  note(task.id, 'retried', 'operator')
   local revived = 'ok ' .. REVIVE_MAX - math.max(budget.left, 0)
   return budget.left > 0 and revived or revived .. ', repeat it for the rest'
 end
@@ -1345,7 +1349,7 @@ local function skip(a) -- id reason
   if task.phase == 'end' and task.class == 'skipped' then
     return 'ok'
   end
-  withdraw(task, 'skipped', a[2]:sub(1, 500))
+  withdraw(task, 'skipped', a[2]:sub(1, 500), 'operator')
   return 'ok'
 end
 
@@ -1354,7 +1358,7 @@ local function cancel(a) -- job
   need(task.kind == 'job', 'id: want a job')
   need(task.status ~= 'completed', 'id: completed already')
   if task.phase ~= 'end' then
-    withdraw(task, 'cancelled', 'cancelled by an operator')
+    withdraw(task, 'cancelled', 'cancelled by an operator', 'operator')
   end
   return 'ok'
 end
@@ -1367,9 +1371,67 @@ local function pause(a) -- dataset 0|1
   return 'ok'
 end
 
+local function resume(a) -- dataset
+  need(not a[2], 'after the dataset: want nothing')
+  return pause({ a[1], '0' })
+end
+
+local function move_task(task, lane)
+  local key = ready_key(task)
+  local score = call('ZSCORE', key, task.id)
+  set(task, { lane = lane, priority = lane })
+  if score then
+    call('ZREM', key, task.id)
+    call('ZADD', ready_key(task), score, task.id)
+  end
+end
+
+-- What the tail wants as well stays in its lane.
+local function move_below(task, lane, budget)
+  if task.lane ~= lane then
+    move_task(task, lane)
+    budget.left = budget.left - 1
+  end
+  for _, id in ipairs(call('SMEMBERS', P .. 'open:' .. task.id)) do
+    local tailed = call('SISMEMBER', P .. 'up:' .. id, 'tail/' .. task.dataset) == 1
+    local child = budget.left > 0 and not tailed and load(id)
+    if child then
+      move_below(child, lane, budget)
+    end
+  end
+end
+
+local function priority(a) -- job lane
+  local task, lane = need_task(a[1]), a[2]
+  local budget = { left = LANE_MOVES_MAX }
+  need(lane and LANE[lane], 'lane: want live or backfill')
+  need(task.kind == 'job', 'id: want a job')
+  need(task.phase ~= 'end', 'id: it has ended')
+  move_below(task, lane, budget)
+  note(task.id, 'priority ' .. lane, 'operator')
+  local moved = 'ok ' .. LANE_MOVES_MAX - budget.left
+  return budget.left > 0 and moved or moved .. ', repeat it for the rest'
+end
+
+-- Limits that live in Redis alone, whatever a daemon is configured with.
+local SETTING = { max_f = true, max_x = true }
+
+local function set_limit(a) -- dataset max_f|max_x number|none
+  local ds, name = need_known_dataset(a[1]), a[2]
+  need(name and SETTING[name], 'setting: want max_f (files in flight) or max_x (other tasks)')
+  if a[3] == 'none' then
+    call('HDEL', P .. 'ds:' .. ds, name)
+  else
+    need(a[3] and #a[3] <= 9 and a[3]:find('^%d+$'), name .. ': want a number, or none')
+    call('HSET', P .. 'ds:' .. ds, name, tonumber(a[3]))
+  end
+  note('ds/' .. ds, name .. '=' .. a[3], 'operator')
+  return 'ok'
+end
+
 local OPERATOR = {
   backfill = backfill, replay = replay, retry = retry, skip = skip, cancel = cancel,
-  pause = pause,
+  pause = pause, resume = resume, priority = priority, set = set_limit,
 }
 
 local function error_text(problem)
@@ -1379,6 +1441,7 @@ end
 local function reject(raw, reason)
   call('LPUSH', P .. 'inbox:rejected', reason .. ' <- ' .. raw)
   call('LTRIM', P .. 'inbox:rejected', 0, REJECTED_MAX - 1)
+  note('inbox', 'rejected', reason:sub(1, 200))
 end
 
 -- The oldest element. One that no daemon could take in never leaves Redis.
@@ -1405,7 +1468,8 @@ local function inbox_take(a) -- raw (run word… | reject reason)
   if verdict == 'run' and OPERATOR[a[3]] then
     ok, answer = pcall(OPERATOR[a[3]], rest(a, 4))
   elseif verdict == 'run' then
-    answer = 'BADARG verb: want backfill, replay, retry, skip, cancel or pause'
+    answer = 'BADARG verb: want backfill, replay, retry, skip, cancel, pause, resume, priority '
+      .. 'or set'
   end
   if ok then
     return { 'done', answer }
@@ -1459,7 +1523,8 @@ local function stat_dataset(ds)
     'open_files=' .. call('SCARD', P .. 'open-files:' .. ds),
     'uncommitted=' .. call('ZCARD', P .. 'order:' .. ds),
     'gated=' .. call('ZCARD', P .. 'shut:' .. ds),
-    'unlisted=' .. call('ZCARD', P .. 'unlisted:' .. ds) }, ' ')
+    'unlisted=' .. call('ZCARD', P .. 'unlisted:' .. ds),
+    'max_f=' .. (option(ds, 'max_f') or 'none'), 'max_x=' .. (option(ds, 'max_x') or 'none') }, ' ')
 end
 
 local function stat()
@@ -1680,6 +1745,9 @@ register('retry', retry)
 register('skip', skip, 'allow-oom')
 register('cancel', cancel, 'allow-oom')
 register('pause', pause, 'allow-oom')
+register('resume', resume, 'allow-oom')
+register('priority', priority, 'allow-oom')
+register('set', set_limit, 'allow-oom')
 register('inbox_peek', inbox_peek, 'allow-oom')
 register('inbox_take', inbox_take)
 register('stat', stat, 'no-writes', 'allow-oom')

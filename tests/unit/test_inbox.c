@@ -49,6 +49,10 @@ static void test_accepted(void **state)
     expect("{\"op\":\"skip\",\"id\":\"b/d/1\",\"reason\":\"corrupt at source\"}",
            "skip|b/d/1|corrupt at source");
     expect("pause d1 1", "pause|d1|1");
+    expect("resume d1", "resume|d1");
+    expect("{\"op\":\"priority\",\"id\":\"j/d/1-2\",\"lane\":\"live\"}",
+           "priority|j/d/1-2|live");
+    expect("set d1 max_f 16", "set|d1|max_f|16");
     expect("replay d1 01HX", "replay|d1|01HX");
     expect("replay d1 2024-01-01 2024-01-02", "replay|d1|2024-01-01|2024-01-02");
     expect("{\"op\":\"replay\",\"batch\":\"01HX\",\"dataset\":\"d1\"}", "replay|d1|01HX");
