@@ -32,6 +32,10 @@ enum ctl_option {
     CTL_LIMIT = 1u << 9,
     CTL_GENERATION = 1u << 10, /* of a replay */
     CTL_CONFIRM = 1u << 11,    /* yes, this one */
+    CTL_PLAN = 1u << 12,       /* say what would be done, and do nothing */
+    CTL_ONCE = 1u << 13,       /* one frame */
+    CTL_WARN_LAG = 1u << 14,   /* spans of time */
+    CTL_CRIT_LAG = 1u << 15,
 };
 
 /* What a command is given; all of it belongs to main. */
@@ -44,6 +48,7 @@ struct ctl {
     size_t words;
     unsigned flags;                                                       /* enum ctl_option */
     const char *name, *from, *to, *status, *limit, *generation, *confirm; /* NULL = not given */
+    const char *warn_lag, *crit_lag;
     bool json;
 };
 
@@ -52,11 +57,15 @@ struct ctl_command {
     size_t words_min, words_max;
     unsigned flags; /* those it takes */
     int (*run)(struct ctl *ctl);
+    int bad_config; /* exit status if the configuration cannot be read; 0 = 78 */
     const char *help;
 };
 extern const struct ctl_command ctl_verify, ctl_audit, ctl_replay, ctl_purge;
 extern const struct ctl_command ctl_datasets, ctl_dataset, ctl_schema, ctl_preview, ctl_batches,
     ctl_files, ctl_last, ctl_doctor;
+extern const struct ctl_command ctl_status, ctl_top, ctl_check, ctl_health, ctl_jobs, ctl_trace;
+extern const struct ctl_command ctl_backfill, ctl_pause, ctl_resume, ctl_cancel, ctl_retry,
+    ctl_skip, ctl_priority, ctl_set, ctl_queue, ctl_ddl;
 
 /* A sentence on standard error; returns `code`, so that `return ctl_refuse(…)` ends a command. */
 int ctl_refuse(const struct ctl *ctl, int code, const char *format, ...) PRINTF(3, 4);
