@@ -83,7 +83,7 @@ static int learn_from_catalog(struct trace *trace)
     table_text(trace->table, "task", "task", "the queue does not know it, or not any more");
     table_text(trace->table, "batch", "batch", info.id);
     table_text(trace->table, "status_aep", "status in AEP", info.status);
-    table_time(trace->table, "order", "created", info.created);
+    table_time(trace->table, "created", "created", info.created);
     return EX_OK;
 }
 

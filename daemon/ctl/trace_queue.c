@@ -39,33 +39,33 @@ int64_t trace_number(const struct trace *trace, const char *name)
 void trace_show_task(struct trace *trace)
 {
     static const struct {
-        const char *field, *label;
+        const char *field, *name, *label; /* in Redis; in JSON; for people */
         bool time;
     } row[] = {
-        { "dataset", "dataset", false },
-        { "status", "status", false },
-        { "phase", "phase", false },
-        { "lane", "lane", false },
-        { "place", "place", false },
-        { "order", "created", true },
-        { "created_at", "found", true },
-        { "updated_at", "last change", true },
-        { "attempts", "attempts", false },
-        { "owner", "owner", false },
-        { "status_aep", "status in AEP", false },
-        { "error", "error", false },
-        { "class", "class", false },
-        { "result", "result", false },
-        { "files", "files committed", false },
-        { "up", "wanted by", false },
+        { "dataset", "dataset", "dataset", false },
+        { "status", "status", "status", false },
+        { "phase", "phase", "phase", false },
+        { "lane", "lane", "lane", false },
+        { "place", "place", "place", false },
+        { "order", "created", "created", true },
+        { "created_at", "found", "found", true },
+        { "updated_at", "changed", "last change", true },
+        { "attempts", "attempts", "attempts", false },
+        { "owner", "owner", "owner", false },
+        { "status_aep", "status_aep", "status in AEP", false },
+        { "error", "error", "error", false },
+        { "class", "class", "class", false },
+        { "result", "result", "result", false },
+        { "files", "files_committed", "files committed", false },
+        { "up", "wanted_by", "wanted by", false },
     };
     table_text(trace->table, "task", "task", trace->id);
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         AUTO_TEXT char *text = trace_field(trace, row[i].field);
         if (row[i].time)
-            table_time(trace->table, row[i].field, row[i].label, strtoll(text, NULL, 10));
+            table_time(trace->table, row[i].name, row[i].label, strtoll(text, NULL, 10));
         else
-            table_text(trace->table, row[i].field, row[i].label, *text ? text : NULL);
+            table_text(trace->table, row[i].name, row[i].label, *text ? text : NULL);
     }
 }
 

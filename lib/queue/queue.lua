@@ -1363,11 +1363,11 @@ local function cancel(a) -- job
   return 'ok'
 end
 
-local function pause(a) -- dataset 0|1
-  local ds = need_known_dataset(a[1])
-  need(a[2] == '0' or a[2] == '1', 'paused: want 0 or 1')
-  call('HSET', P .. 'ds:' .. ds, 'paused', a[2])
-  note('ds/' .. ds, a[2] == '1' and 'paused' or 'resumed', 'operator')
+local function pause(a) -- dataset [0|1]
+  local ds, on = need_known_dataset(a[1]), a[2] or '1'
+  need(on == '0' or on == '1', 'paused: want 0 or 1')
+  call('HSET', P .. 'ds:' .. ds, 'paused', on)
+  note('ds/' .. ds, on == '1' and 'paused' or 'resumed', 'operator')
   return 'ok'
 end
 
