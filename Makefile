@@ -140,6 +140,7 @@ lint:
 	scripts/check-layers
 	scripts/check-size
 	scripts/check-matrix
+	scripts/check-ctl
 	$(MAKE) -j$(JOBS) all
 	scripts/check-hardening $(BUILD)/sluiced
 	SLUICED=$(abspath $(BUILD)/sluiced) scripts/check-conf
