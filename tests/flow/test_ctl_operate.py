@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import subprocess
 
 import pytest
@@ -161,7 +162,7 @@ def test_progress_and_colours_are_for_terminals(stage):
     """On a terminal health has colours, unless NO_COLOR is set, and a plan shows its progress."""
     daemon = stage[0]
 
-    def on_terminal(*words, **environment):
+    def on_terminal(*words, status=0, **environment):
         main, other = pty.openpty()
         env = {**os.environ, "TERM": "xterm", **environment}
         with subprocess.Popen([BINARY, "--config", str(daemon.file), *words], stdout=other,
@@ -174,7 +175,7 @@ def test_progress_and_colours_are_for_terminals(stage):
             except OSError:
                 pass # the other end is closed
             os.close(main)
-            assert process.wait(60) == 0
+            assert process.wait(60) == status
         return shown.decode()
 
     assert "\033[32m[+]\033[0m" in on_terminal("health", NO_COLOR="")
@@ -182,6 +183,8 @@ def test_progress_and_colours_are_for_terminals(stage):
     plan = ("backfill", "ds1", "2024-02-01", "2024-02-03", "--plan")
     assert "days in the bucket [" in on_terminal(*plan)
     assert "days in the bucket" not in on_terminal(*plan, TERM="dumb")
+    shown = on_terminal("verify", "ds1", status=1)
+    assert re.search(r"\r\033\[K\w+ \d+", shown) and "\r\033[KMISSING" in shown
 
 
 def test_queue_install(place, redis, sim, world):
