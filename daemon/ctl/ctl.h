@@ -36,6 +36,11 @@ enum ctl_option {
     CTL_ONCE = 1u << 13,       /* one frame */
     CTL_WARN_LAG = 1u << 14,   /* spans of time */
     CTL_CRIT_LAG = 1u << 15,
+    CTL_SINCE = 1u << 16, /* these of fetch, which has no configuration */
+    CTL_CREDENTIAL = 1u << 17,
+    CTL_ENDPOINT = 1u << 18,
+    CTL_AEP_ENDPOINT = 1u << 19,
+    CTL_IMS_ENDPOINT = 1u << 20,
 };
 
 /* What a command is given; all of it belongs to main. */
@@ -49,6 +54,7 @@ struct ctl {
     unsigned flags;                                                       /* enum ctl_option */
     const char *name, *from, *to, *status, *limit, *generation, *confirm; /* NULL = not given */
     const char *warn_lag, *crit_lag;
+    const char *since, *credential, *endpoint, *aep_endpoint, *ims_endpoint;
     bool json;
 };
 
@@ -58,6 +64,7 @@ struct ctl_command {
     unsigned flags; /* those it takes */
     int (*run)(struct ctl *ctl);
     int bad_config; /* exit status if the configuration cannot be read; 0 = 78 */
+    bool no_config; /* `settings` is empty, and its own to fill */
     const char *help;
 };
 extern const struct ctl_command ctl_verify, ctl_audit, ctl_replay, ctl_purge;
@@ -65,10 +72,13 @@ extern const struct ctl_command ctl_datasets, ctl_dataset, ctl_schema, ctl_previ
     ctl_files, ctl_last, ctl_doctor;
 extern const struct ctl_command ctl_status, ctl_top, ctl_check, ctl_health, ctl_jobs, ctl_trace;
 extern const struct ctl_command ctl_backfill, ctl_pause, ctl_resume, ctl_cancel, ctl_retry,
-    ctl_skip, ctl_priority, ctl_set, ctl_queue, ctl_ddl;
+    ctl_skip, ctl_priority, ctl_set, ctl_queue, ctl_ddl, ctl_fetch;
 
 /* A sentence on standard error; returns `code`, so that `return ctl_refuse(…)` ends a command. */
 int ctl_refuse(const struct ctl *ctl, int code, const char *format, ...) PRINTF(3, 4);
+
+/* Lets the loop turn for so long. */
+void ctl_sleep(struct loop *loop, int64_t ms);
 
 /* By its name in keys or by its id; NULL if it is not in the configuration. */
 const struct dataset_settings *ctl_configured(const struct ctl *ctl, const char *name);

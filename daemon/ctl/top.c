@@ -218,30 +218,11 @@ static void paint(struct ctl *ctl, const struct look *before, const struct look 
 
 /* ---- the command */
 
-static void on_second(struct timer *timer);
-
-struct pause {
-    struct timer timer;
-    struct loop *loop;
-};
-
-static void on_second(struct timer *timer)
-{
-    loop_stop(container_of(timer, struct pause, timer)->loop);
-}
-
-static void wait(struct ctl *ctl)
-{
-    struct pause pause = { .timer.fire = on_second, .loop = ctl->loop };
-    timer_set_in(ctl->loop, &pause.timer, REPAINT_MS);
-    loop_run(ctl->loop);
-}
-
 /* Until it is interrupted; a daemon that is away for a while is waited for. */
 static void repaint(struct ctl *ctl, struct look *before, struct look *now)
 {
     struct fault fault = { 0 };
-    for (;; wait(ctl)) {
+    for (;; ctl_sleep(ctl->loop, REPAINT_MS)) {
         if (look_at(ctl, now, &fault)) {
             printf("\033[H\033[J%s\n", fault.text);
             fflush(stdout);
@@ -266,7 +247,7 @@ static int top_run(struct ctl *ctl)
     if (!err && !once)
         repaint(ctl, &before, &now);
     if (!err) {
-        wait(ctl);
+        ctl_sleep(ctl->loop, REPAINT_MS);
         err = look_at(ctl, &now, &fault);
     }
     if (!err)

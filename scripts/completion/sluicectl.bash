@@ -14,16 +14,16 @@ _sluicectl_datasets()
 _sluicectl()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' at=0 i
-    local commands='datasets dataset schema preview batches files last doctor verify audit replay purge status top check health jobs trace backfill pause resume cancel retry skip priority set queue ddl'
+    local commands='datasets dataset schema preview batches files last doctor verify audit replay purge status top check health jobs trace backfill pause resume cancel retry skip priority set queue ddl fetch'
     local options='--config --json --help --version' values=''
     COMPREPLY=()
     case $before in
     -c | --config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    --confirm | --crit-lag | --from | --generation | --limit | --name | --status | --to | --warn-lag) return ;;
+    --aep-endpoint | --confirm | --credential | --crit-lag | --endpoint | --from | --generation | --ims-endpoint | --limit | --name | --since | --status | --to | --warn-lag) return ;;
     esac
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        -c | --config | --confirm | --crit-lag | --from | --generation | --limit | --name | --status | --to | --warn-lag) ((i++)) ;;
+        -c | --config | --aep-endpoint | --confirm | --credential | --crit-lag | --endpoint | --from | --generation | --ims-endpoint | --limit | --name | --since | --status | --to | --warn-lag) ((i++)) ;;
         -*) ;;
         *) [ -n "$command" ] && ((++at)) || command=${COMP_WORDS[i]} ;;
         esac
@@ -61,6 +61,7 @@ _sluicectl()
     top) options+=' --once' ;;
     check) options+=' --warn-lag --crit-lag' ;;
     backfill) options+=' --plan' ;;
+    fetch) options+=' --since --credential --endpoint --aep-endpoint --ims-endpoint' ;;
     esac
     [[ $word == -* ]] && values=$options
     mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
