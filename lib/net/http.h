@@ -18,11 +18,11 @@
 struct http;
 
 struct http_options {
-    const char *ca_file;    /* NULL = the system's bundle */
-    const char *proxy;      /* NULL = none; the environment is never consulted */
+    const char *ca_file;     /* NULL = the system's bundle */
+    const char *proxy;       /* NULL = none; the environment is never consulted */
     const char *unix_socket; /* NULL = none; else all requests go there, whatever their host */
-    bool plain_http;        /* allow http:// besides https:// */
-    size_t max_connections; /* size of the keep-alive cache */
+    bool plain_http;         /* allow http:// besides https:// */
+    size_t max_connections;  /* size of the keep-alive cache */
     /* What the kernel may take in for us while we pause; 0 = its own choice, some MiB. */
     size_t socket_buffer;
     int64_t

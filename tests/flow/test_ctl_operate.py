@@ -208,12 +208,15 @@ def test_queue_install(place, redis, sim, world):
 
 def test_ddl(place, sim, world):
     """Columns by the registry's types; days as computed partitions; what has no type is named."""
-    web = world.dataset(name="Web", fields={"name": "string", "age": "integer"})
+    web = world.dataset(name="Web", fields={"name": "string", "age": "integer", "tags": ["string"],
+                                             "home": {"city": "string", "floors": ["integer"]}})
     rows = world.dataset(name="CSV", format="csv")
     sim.start()
     ctl = Ctl(place, sim, {"web.events-1": web, "rows": rows})
     text = ctl.table("ddl", "athena", "web.events-1")
     assert "CREATE EXTERNAL TABLE IF NOT EXISTS `web_events_1` (\n" in text
+    assert "`tags` array<string>" in text
+    assert re.search(r"`home` struct<city:string,floors:array<(int|bigint)>>", text)
     assert "`name` string" in text and "STORED AS PARQUET" in text
     assert "LOCATION 's3://bucket/lake/web.events-1/'" in text
     assert "'s3://bucket/lake/web.events-1/dt=${dt}/'" in text and text.rstrip().endswith(";")
