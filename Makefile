@@ -133,6 +133,7 @@ lint:
 	scripts/check-size
 	scripts/check-matrix
 	scripts/check-metrics
+	scripts/check-ctl
 	$(MAKE) -j$(JOBS) all
 	scripts/check-hardening $(BUILD)/sluiced
 	SLUICED=$(abspath $(BUILD)/sluiced) scripts/check-conf

@@ -31,7 +31,7 @@ static const struct {
     { "retry", { "id" } },
     { "skip", { "id", "reason" } },
     { "cancel", { "id" } },
-    { "pause", { "dataset", "on" } },
+    { "pause", { "dataset", "on?" } },
     { "resume", { "dataset" } },
     { "priority", { "id", "lane" } },
     { "set", { "dataset", "name", "value" } },

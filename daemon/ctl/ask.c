@@ -54,7 +54,7 @@ static void run(struct waiting *waiting)
         loop_run(waiting->loop);
 }
 
-static void sleep_ms(struct loop *loop, int64_t ms)
+void ctl_sleep(struct loop *loop, int64_t ms)
 {
     struct waiting waiting = { .loop = loop, .timer.fire = on_timer };
     timer_set_in(loop, &waiting.timer, ms);
@@ -128,8 +128,8 @@ static enum err ask_again(struct ask *ask, enum aep_service service, const char 
             return ask->fault.code;
         aep_call_release(&call->call);
         digest_random(&random, sizeof random);
-        sleep_ms(ask->ctl->loop,
-                 retry_delay_ms(i, BASE_MS, CAP_MS, ask->fault.retry_after_ms, random));
+        ctl_sleep(ask->ctl->loop,
+                  retry_delay_ms(i, BASE_MS, CAP_MS, ask->fault.retry_after_ms, random));
     }
 }
 

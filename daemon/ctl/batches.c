@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * sluicectl batches: the batches of a dataset, newest first. Keyset paging downwards: each page
- * asks for what was created before the oldest row so far, that instant included, and only within
- * one instant offsets are used. Rows met twice are shown once; an empty page is the end.
- */
+/* sluicectl batches: the batches of a dataset, newest first. */
 #include "daemon/ctl/batches.h"
 
 #include <string.h>
 
+#include "daemon/ctl/pages.h"
 #include "lib/aep/diagnose.h"
-#include "lib/aep/seen.h"
 #include "lib/base/encode.h"
 
-#define PAGE        100
 #define LIMIT       50
 #define LIMIT_MAX   1000000
 #define STATUS_MAX  100
@@ -22,10 +17,8 @@ struct batches {
     struct ctl *ctl;
     struct ask ask;
     struct table *table;
-    struct seen seen;
     const char *dataset, *as, *status;
     int64_t from, before; /* created in [from, before) */
-    size_t start;         /* within the instant before - 1 */
     uint64_t limit, shown;
     bool cut; /* there is more */
     int code; /* of exports */
@@ -61,7 +54,7 @@ static const char *const class_name[] = {
     [BATCH_REPLACEMENT] = "replacement",
 };
 
-/* ---- one page */
+/* ---- one row */
 
 static void show(struct batches *run, const struct batch_info *info,
                  const struct json_t *object)
@@ -80,12 +73,9 @@ static void show(struct batches *run, const struct batch_info *info,
 }
 
 /* False: enough. */
-static bool take(struct batches *run, const struct batch_info *info,
-                 const struct json_t *object)
+static bool take(void *owner, const struct batch_info *info, const struct json_t *object)
 {
-    if (info->created < run->from || info->created >= run->before ||
-        !seen_add(&run->seen, "batch", info->id))
-        return true;
+    struct batches *run = owner;
     if (run->shown == run->limit) {
         run->cut = true;
         return false;
@@ -98,55 +88,6 @@ static bool take(struct batches *run, const struct batch_info *info,
     int code = quarantine_batch(&run->ask, run->table, run->as, info->id);
     run->code = run->code > 1 ? run->code : code;
     return run->code <= 1;
-}
-
-static char *page_path(const struct batches *run)
-{
-    struct buf path = BUF_INIT(2000);
-    buf_print(&path, "/data/foundation/catalog/batches?dataSet=%s&createdBefore=%lld",
-              run->dataset, (long long)run->before);
-    if (run->from > 0) /* exclusive */
-        buf_print(&path, "&createdAfter=%lld", (long long)run->from - 1);
-    if (run->status)
-        buf_print(&path, "&status=%s", run->status);
-    buf_print(&path, "&orderBy=desc:created&limit=%d", PAGE);
-    if (run->start > 0)
-        buf_print(&path, "&start=%zu", run->start);
-    return buf_take(&path);
-}
-
-/* Moves the cursor behind a page whose oldest row is from `oldest`. */
-static void move_on(struct batches *run, int64_t oldest, size_t count)
-{
-    if (oldest + 1 < run->before) {
-        run->before = oldest + 1;
-        run->start = 0;
-    } else {
-        run->start += count;
-    }
-}
-
-/* True while there may be more. */
-static bool take_page(struct batches *run, enum err *ret_err)
-{
-    AUTO_JSON *root = NULL;
-    AUTO_TEXT char *path = page_path(run);
-    AUTO_BUF text = BUF_INIT(ASK_JSON_MAX);
-    struct batch_info *batches = NULL;
-    size_t count = 0;
-    *ret_err = ask_json(&run->ask, AEP_CATALOG, NULL, path, &root);
-    if (!*ret_err) {
-        json_write(&text, root);
-        *ret_err = catalog_parse_batches(buf_text(&text), text.len, run->dataset, &batches,
-                                         &count, &run->ask.fault);
-    }
-    bool more = !*ret_err && count > 0;
-    for (size_t i = count; more && i-- > 0;)
-        more = take(run, &batches[i], json_member(root, batches[i].id));
-    if (more)
-        move_on(run, batches[0].created, count);
-    mem_free(batches);
-    return more;
 }
 
 /* ---- the command */
@@ -203,10 +144,14 @@ static int check_empty(struct batches *run)
 
 static int walk(struct batches *run)
 {
-    enum err err = OK;
-    while (take_page(run, &err))
-        ;
-    if (err)
+    struct pages pages = { .ask = &run->ask,
+                           .dataset = run->dataset,
+                           .status = run->status,
+                           .from = run->from,
+                           .before = run->before,
+                           .owner = run,
+                           .take = take };
+    if (pages_walk(&pages))
         return ask_refuse(&run->ask, run->shown ? "the list is not complete" : run->dataset);
     if (run->shown == 0)
         return check_empty(run);
@@ -232,6 +177,5 @@ static int batches_run(struct ctl *ctl)
         code = walk(&run);
     }
     ask_release(&run.ask);
-    seen_release(&run.seen);
     return table_end(run.table, code);
 }

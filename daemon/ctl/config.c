@@ -17,7 +17,7 @@ static int config_run(struct ctl *ctl);
 const struct ctl_command ctl_check_config = {
     .name = "check-config",
     .arguments = "",
-    .bare = true,
+    .no_config = true,
     .run = check_config_run,
     .help =
         "      what is wrong with the configuration, each with its line; exit status 78 if\n"
@@ -30,7 +30,7 @@ const struct ctl_command ctl_config = {
     .words_min = 1,
     .words_max = 1,
     .flags = CTL_EFFECTIVE | CTL_ORIGINS,
-    .bare = true,
+    .no_config = true,
     .run = config_run,
     .help =
         "      show: what the files say together; --effective: with all defaults; --origins:\n"

@@ -32,8 +32,17 @@ enum ctl_option {
     CTL_LIMIT = 1u << 9,
     CTL_GENERATION = 1u << 10, /* of a replay */
     CTL_CONFIRM = 1u << 11,    /* yes, this one */
-    CTL_EFFECTIVE = 1u << 29,  /* with defaults */
-    CTL_ORIGINS = 1u << 30,    /* where it comes from */
+    CTL_PLAN = 1u << 12,       /* say what would be done, and do nothing */
+    CTL_ONCE = 1u << 13,       /* one frame */
+    CTL_WARN_LAG = 1u << 14,   /* spans of time */
+    CTL_CRIT_LAG = 1u << 15,
+    CTL_SINCE = 1u << 16, /* these of fetch, which has no configuration */
+    CTL_CREDENTIAL = 1u << 17,
+    CTL_ENDPOINT = 1u << 18,
+    CTL_AEP_ENDPOINT = 1u << 19,
+    CTL_IMS_ENDPOINT = 1u << 20,
+    CTL_EFFECTIVE = 1u << 21, /* with defaults */
+    CTL_ORIGINS = 1u << 22,   /* where it comes from */
 };
 
 /* What a command is given; all of it belongs to main. */
@@ -46,6 +55,8 @@ struct ctl {
     size_t words;
     unsigned flags;                                                       /* enum ctl_option */
     const char *name, *from, *to, *status, *limit, *generation, *confirm; /* NULL = not given */
+    const char *warn_lag, *crit_lag;
+    const char *since, *credential, *endpoint, *aep_endpoint, *ims_endpoint;
     bool json;
 };
 
@@ -53,17 +64,24 @@ struct ctl_command {
     const char *name, *arguments;
     size_t words_min, words_max;
     unsigned flags; /* those it takes */
-    bool bare;      /* main reads no configuration for it */
     int (*run)(struct ctl *ctl);
+    int bad_config; /* exit status if the configuration cannot be read; 0 = 78 */
+    bool no_config; /* `settings` is empty, and its own to fill */
     const char *help;
 };
 extern const struct ctl_command ctl_check_config, ctl_config;
 extern const struct ctl_command ctl_verify, ctl_audit, ctl_replay, ctl_purge;
 extern const struct ctl_command ctl_datasets, ctl_dataset, ctl_schema, ctl_preview, ctl_batches,
     ctl_files, ctl_last, ctl_doctor;
+extern const struct ctl_command ctl_status, ctl_top, ctl_check, ctl_health, ctl_jobs, ctl_trace;
+extern const struct ctl_command ctl_backfill, ctl_pause, ctl_resume, ctl_cancel, ctl_retry,
+    ctl_skip, ctl_priority, ctl_set, ctl_queue, ctl_ddl, ctl_fetch;
 
 /* A sentence on standard error; returns `code`, so that `return ctl_refuse(…)` ends a command. */
 int ctl_refuse(const struct ctl *ctl, int code, const char *format, ...) PRINTF(3, 4);
+
+/* Lets the loop turn for so long. */
+void ctl_sleep(struct loop *loop, int64_t ms);
 
 /* By its name in keys or by its id; NULL if it is not in the configuration. */
 const struct dataset_settings *ctl_configured(const struct ctl *ctl, const char *name);

@@ -2,6 +2,8 @@
 /* One question, one answer: the loop turns only while an answer is awaited. */
 #include "daemon/ctl/inquiry.h"
 
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PATIENCE_MS 5000
@@ -101,9 +103,73 @@ enum err inquiry_ask(struct inquiry *inquiry, size_t words, const char *const *w
     return fault->code;
 }
 
+static void add_texts(struct inquiry_texts *texts, const struct redisReply *reply)
+{
+    if (redis_reply_type(reply) == REDIS_ARRAY) {
+        for (size_t i = 0; i < redis_reply_count(reply); i++)
+            add_texts(texts, redis_reply_at(reply, i));
+        return;
+    }
+    texts->text = mem_grow(texts->text, texts->count + 1, sizeof *texts->text);
+    texts->text[texts->count++] =
+        redis_reply_type(reply) == REDIS_INT
+            ? mem_print("%" PRId64, redis_reply_int(reply))
+            : mem_copy_bytes(redis_reply_text(reply), redis_reply_len(reply));
+}
+
+static void on_texts(void *owner, const struct redisReply *reply)
+{
+    add_texts(owner, reply);
+}
+
+enum err inquiry_texts(struct inquiry *inquiry, size_t words, const char *const *word,
+                       struct inquiry_texts *ret, struct fault *fault)
+{
+    *ret = (struct inquiry_texts){ 0 };
+    return inquiry_ask(inquiry, words, word, on_texts, ret, fault);
+}
+
+void inquiry_texts_release(struct inquiry_texts *texts)
+{
+    for (size_t i = 0; i < texts->count; i++)
+        mem_free(texts->text[i]);
+    mem_free(texts->text);
+    *texts = (struct inquiry_texts){ 0 };
+}
+
+const char *inquiry_text_at(const struct inquiry_texts *texts, size_t index)
+{
+    return index < texts->count ? texts->text[index] : "";
+}
+
+int64_t inquiry_number_at(const struct inquiry_texts *texts, size_t index)
+{
+    return strtoll(inquiry_text_at(texts, index), NULL, 10);
+}
+
+const char *inquiry_field(const struct inquiry_texts *texts, const char *name)
+{
+    for (size_t i = 0; i + 1 < texts->count; i += 2)
+        if (strcmp(texts->text[i], name) == 0)
+            return texts->text[i + 1];
+    return "";
+}
+
+int inquiry_refuse(const struct ctl *ctl, const struct fault *fault)
+{
+    static const char *const code[] = { "BADARG ", "NOTFAILED " }; /* of queue.lua */
+    const char *text = fault->text;
+    for (size_t i = 0; i < sizeof code / sizeof *code; i++)
+        if (strncmp(text, code[i], strlen(code[i])) == 0)
+            text += strlen(code[i]);
+    return ctl_refuse(ctl, inquiry_status(fault->code), "%s", text);
+}
+
 int inquiry_status(enum err err)
 {
     if (err == ERR_ARGUMENT)
         return EX_USAGE;
+    if (err == ERR_NOT_FOUND)
+        return EX_NOINPUT;
     return err == ERR_CONFIG || err == ERR_SECRET ? EX_CONFIG : EX_UNAVAILABLE;
 }

@@ -17,9 +17,12 @@
 #define CONFIG "/etc/sluiced/sluiced.yaml"
 
 static const struct ctl_command *const row[] = {
-    &ctl_datasets, &ctl_dataset, &ctl_schema,       &ctl_preview, &ctl_batches,
-    &ctl_files,    &ctl_last,    &ctl_doctor,       &ctl_verify,  &ctl_audit,
-    &ctl_replay,   &ctl_purge,   &ctl_check_config, &ctl_config,
+    &ctl_datasets, &ctl_dataset, &ctl_schema, &ctl_preview, &ctl_batches, &ctl_files,
+    &ctl_last,     &ctl_doctor,  &ctl_verify, &ctl_audit,   &ctl_replay,  &ctl_purge,
+    &ctl_status,   &ctl_top,     &ctl_check,  &ctl_health,  &ctl_jobs,    &ctl_trace,
+    &ctl_backfill, &ctl_pause,   &ctl_resume, &ctl_cancel,  &ctl_retry,   &ctl_skip,
+    &ctl_priority, &ctl_set,     &ctl_queue,  &ctl_ddl,     &ctl_fetch,   &ctl_check_config,
+    &ctl_config,
 };
 
 /* Which command takes which, its row says. A value goes to its place in struct ctl. */
@@ -43,6 +46,15 @@ static const struct {
     { "limit", CTL_LIMIT, true, offsetof(struct ctl, limit) },
     { "generation", CTL_GENERATION, true, offsetof(struct ctl, generation) },
     { "confirm", CTL_CONFIRM, true, offsetof(struct ctl, confirm) },
+    { "plan", CTL_PLAN, false, 0 },
+    { "once", CTL_ONCE, false, 0 },
+    { "warn-lag", CTL_WARN_LAG, true, offsetof(struct ctl, warn_lag) },
+    { "crit-lag", CTL_CRIT_LAG, true, offsetof(struct ctl, crit_lag) },
+    { "since", CTL_SINCE, true, offsetof(struct ctl, since) },
+    { "credential", CTL_CREDENTIAL, true, offsetof(struct ctl, credential) },
+    { "endpoint", CTL_ENDPOINT, true, offsetof(struct ctl, endpoint) },
+    { "aep-endpoint", CTL_AEP_ENDPOINT, true, offsetof(struct ctl, aep_endpoint) },
+    { "ims-endpoint", CTL_IMS_ENDPOINT, true, offsetof(struct ctl, ims_endpoint) },
 };
 #define OPTIONS   (sizeof option_row / sizeof *option_row)
 #define OPTION_AT 256 /* getopt's value of the first row */
@@ -171,8 +183,8 @@ static int run_on_loop(struct ctl *ctl, const struct ctl_command *command)
 static int run(struct ctl *ctl, const struct ctl_command *command)
 {
     AUTO_BUF errors = BUF_INIT(1 << 20);
-    int code = EX_CONFIG;
-    if (command->bare ||
+    int code = command->bad_config ? command->bad_config : EX_CONFIG;
+    if (command->no_config ||
         settings_load(ctl->config, SETTINGS_OF_TOOL, &ctl->settings, &errors) == OK)
         code = run_on_loop(ctl, command);
     fputs(buf_text(&errors), stderr);

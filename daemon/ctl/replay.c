@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/ctl/inquiry.h"
+#include "daemon/ctl/order.h"
 #include "lib/base/json.h"
 
 #define ANSWER_MAX 1024
@@ -23,11 +23,6 @@ const struct ctl_command ctl_replay = {
         "      orders a batch, or those created in [FROM, TO), to be copied once more as a\n"
         "      generation of its own, in a folder of its own: nothing is overwritten\n",
 };
-
-static void on_answer(void *owner, const struct redisReply *reply)
-{
-    buf_add_text(owner, redis_reply_text(reply));
-}
 
 /* "queued JOB generation=N" or "exists JOB STATUS" */
 static void put_json(const char *answer)
@@ -59,24 +54,17 @@ static int replay_run(struct ctl *ctl)
     if (!dataset)
         return ctl_refuse(ctl, EX_USAGE, "dataset %s is not in the configuration",
                           ctl->word[0]);
-    AUTO_BUF answer = BUF_INIT(ANSWER_MAX);
-    const char *word[] = { "FCALL",
-                           "sluice_replay",
-                           "1",
-                           ctl->settings.redis.prefix,
-                           dataset->id,
-                           ctl->word[1],
-                           ctl->words > 2 ? ctl->word[2] : NULL };
+    AUTO_TEXT char *answer = NULL;
+    const char *word[] = { dataset->id, ctl->word[1], ctl->words > 2 ? ctl->word[2] : NULL };
     enum err err = inquiry_init(&inquiry, ctl, &fault);
     if (!err)
-        err = inquiry_ask(&inquiry, 4 + ctl->words, word, on_answer, &answer, &fault);
+        err = order_send(&inquiry, ctl->command, ctl->words, word, &answer, &fault);
     inquiry_release(&inquiry);
-    const char *why = fault.text + (strncmp(fault.text, "BADARG ", 7) == 0 ? 7 : 0);
     if (err)
-        return ctl_refuse(ctl, inquiry_status(err), "%s", why);
+        return inquiry_refuse(ctl, &fault);
     if (ctl->json)
-        put_json(buf_text(&answer));
+        put_json(answer);
     else
-        puts(buf_text(&answer));
+        puts(answer);
     return EX_OK;
 }

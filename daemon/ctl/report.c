@@ -78,6 +78,8 @@ void report_problem(struct report *report, enum report_kind kind, const char *su
     va_end(args);
     text_sanitize(text);
     report->problems[kind]++;
+    if (report->progress)
+        progress_end(report->progress);
     put_problem(report, kind, subject, text);
 }
 

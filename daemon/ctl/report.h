@@ -6,6 +6,7 @@
 #ifndef SLUICE_DAEMON_CTL_REPORT_H
 #define SLUICE_DAEMON_CTL_REPORT_H
 
+#include "daemon/ctl/terminal.h"
 #include "lib/base/err.h"
 
 enum report_kind {
@@ -21,6 +22,7 @@ struct report {
     const char *command;
     bool json;
     int64_t problems[REPORT_KINDS];
+    struct progress *progress; /* NULL = none; its line makes way for a problem's */
 };
 /* `subject`: what is checked. */
 void report_begin(struct report *report, const char *command, bool json, const char *subject);

@@ -79,11 +79,12 @@ static void start_objects(struct verify *verify);
 static const struct {
     void (*start)(struct verify *verify);
     bool (*pull)(struct verify *verify);
+    enum verify_count count; /* what grows meanwhile, for people who wait */
 } phase[] = {
-    [VERIFY_PHASE_REVOCATIONS] = { start_revocations, pull_revocations },
-    [VERIFY_PHASE_MANIFESTS] = { start_manifests, pull_manifests },
-    [VERIFY_PHASE_BATCHES] = { start_batches, pull_batches },
-    [VERIFY_PHASE_OBJECTS] = { start_objects, pull_objects },
+    [VERIFY_PHASE_REVOCATIONS] = { start_revocations, pull_revocations, VERIFY_REVOCATIONS },
+    [VERIFY_PHASE_MANIFESTS] = { start_manifests, pull_manifests, VERIFY_ENTRIES },
+    [VERIFY_PHASE_BATCHES] = { start_batches, pull_batches, VERIFY_BATCHES },
+    [VERIFY_PHASE_OBJECTS] = { start_objects, pull_objects, VERIFY_OBJECTS },
 };
 #define PHASES (sizeof phase / sizeof *phase)
 
@@ -116,8 +117,10 @@ static int verify_run(struct ctl *ctl)
         verify->core.loop = ctl->loop;
         verify->core.aep = verify->clients.aep;
         verify->walk.core = &verify->core;
+        verify->report.progress = &verify->progress;
         start_revocations(verify);
         loop_run(ctl->loop);
+        progress_end(&verify->progress);
         code = finish(verify);
     }
     ctl_clients_release(&verify->clients);
@@ -210,6 +213,8 @@ static void step(struct deferred *work)
 {
     struct verify *verify = container_of(work, struct verify, step);
     bool stop = verify_gave_up(verify);
+    enum verify_count count = phase[verify->phase].count;
+    progress_show(&verify->progress, counter[count].name, verify->count[count], 0);
     bool ended = stop || phase[verify->phase].pull(verify);
     if (stop)
         verify_jobs_drop(verify);

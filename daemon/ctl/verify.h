@@ -58,6 +58,7 @@ struct verify {
     bool deep, by_day;
     bool blind; /* manifests could not all be read, so nothing can be called a stray */
     struct report report;
+    struct progress progress;
     int64_t count[VERIFY_COUNTS];
     struct ctl_clients clients;
     struct key_set named; /* keys of manifests, and what they name */

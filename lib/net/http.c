@@ -64,6 +64,7 @@ struct http *http_new(struct loop *loop, const struct http_options *options)
     http->loop = loop;
     mem_set_text(&http->ca_file, options->ca_file);
     mem_set_text(&http->proxy, options->proxy);
+    mem_set_text(&http->unix_socket, options->unix_socket);
     http->plain_http = options->plain_http;
     http->max_connections = options->max_connections;
     http->socket_buffer = (int)options->socket_buffer;
@@ -106,6 +107,7 @@ void http_free(struct http *http)
     mem_free(http->idle);
     mem_free(http->ca_file);
     mem_free(http->proxy);
+    mem_free(http->unix_socket);
     mem_free(http);
 }
 

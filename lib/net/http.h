@@ -18,10 +18,11 @@
 struct http;
 
 struct http_options {
-    const char *ca_file;    /* NULL = the system's bundle */
-    const char *proxy;      /* NULL = none; the environment is never consulted */
-    bool plain_http;        /* allow http:// besides https:// */
-    size_t max_connections; /* size of the keep-alive cache */
+    const char *ca_file;     /* NULL = the system's bundle */
+    const char *proxy;       /* NULL = none; the environment is never consulted */
+    const char *unix_socket; /* NULL = none; else all requests go there, whatever their host */
+    bool plain_http;         /* allow http:// besides https:// */
+    size_t max_connections;  /* size of the keep-alive cache */
     /* What the kernel may take in for us while we pause; 0 = its own choice, some MiB. */
     size_t socket_buffer;
     int64_t
@@ -105,16 +106,14 @@ struct http_range {
 enum err http_content_range(const struct http_req *req, struct http_range *ret) MUST_CHECK;
 
 /*
- * The error row of an HTTP status, without looking at the body: 2xx OK, 401 AUTH, 403 DENIED,
- * 404/410 NOT_FOUND, 409 CONFLICT, 412 EXISTS, 416 BAD_RESPONSE, 429/503 THROTTLED,
- * 408 TIMEOUT, other 5xx SERVER, 3xx REDIRECT, other 4xx REQUEST.
+ * The error row of an HTTP status: 2xx OK, 401 AUTH, 403 DENIED, 404/410 NOT_FOUND, 409 CONFLICT,
+ * 412 EXISTS, 416 BAD_RESPONSE, 429/503 THROTTLED, 408 TIMEOUT, other 5xx SERVER, 3xx REDIRECT,
+ * other 4xx REQUEST.
  */
 enum err http_status_err(int status);
 
-/*
- * Milliseconds of Retry-After, 0 if absent or senseless, at most five minutes. A date counts from
- * the answer's own Date; from `now` if it has none.
- */
+/* Milliseconds of Retry-After, 0 if absent or senseless, at most five minutes. A date counts from
+ * the answer's own Date; from `now` if it has none. */
 int64_t http_retry_after(const struct http_req *req, struct wall now);
 
 #endif

@@ -49,6 +49,7 @@ CURL *http_easy_new(const struct http *http)
     SET(easy, CURLOPT_PROTOCOLS_STR, http->plain_http ? "https,http" : "https");
     SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)http->connect_timeout_ms);
     SET(easy, CURLOPT_PROXY, http->proxy ? http->proxy : "");
+    SET(easy, CURLOPT_UNIX_SOCKET_PATH, http->unix_socket);
     SET(easy, CURLOPT_USERAGENT, "sluice");
     SET(easy, CURLOPT_SHARE, http->share);
     SET(easy, CURLOPT_SOCKOPTFUNCTION, on_new_socket);

@@ -19,7 +19,7 @@ struct http {
     struct loop *loop;
     CURLM *multi;
     CURLSH *share; /* TLS sessions, so that a new connection resumes */
-    char *ca_file, *proxy;
+    char *ca_file, *proxy, *unix_socket;
     bool plain_http;
     size_t max_connections;
     int socket_buffer;

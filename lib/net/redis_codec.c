@@ -26,6 +26,7 @@ static const struct error_row {
     { "FENCED", ERR_FENCED, false },
     { "GONE", ERR_FENCED, false }, /* somebody else was faster */
     { "BADARG", ERR_ARGUMENT, false },
+    { "NOTFAILED", ERR_ARGUMENT, false }, /* to an operator: there is nothing to retry */
     { "BADPHASE", ERR_BUG, false },
     { "PAUSED", ERR_REDIS_BUSY, false },
     { "ERR Function not found", ERR_REDIS_LIBRARY, false },

@@ -293,6 +293,11 @@ int64_t queue_library_ours(void)
     return queue_library_version(queue_lua);
 }
 
+const char *queue_library_text(void)
+{
+    return queue_lua;
+}
+
 static enum queue_state read_version(struct queue *queue, const struct redisReply *reply)
 {
     if (queue->check.fault.code == ERR_REDIS_LIBRARY)

@@ -45,6 +45,7 @@ const char *queue_history_server(struct queue_history *history, const char *info
 /* The number behind "local VERSION = " in the library's text; -1 if there is none. */
 int64_t queue_library_version(const char *library);
 int64_t queue_library_ours(void); /* of the one that is built in */
+const char *queue_library_text(void);
 /* Adds what an operator has to do to a refused FUNCTION LOAD. */
 enum err queue_library_fault(const struct fault *refused, struct fault *fault);
 

@@ -31,10 +31,9 @@ install: all
 	for file in redis.conf redis-acl.conf; do \
 	    test -e $(DESTDIR)$(sysconfdir)/sluiced/$$file || \
 	    $(PLACES) conf/$$file >$(DESTDIR)$(sysconfdir)/sluiced/$$file || exit; done
-	for file in $(wildcard daemon/ctl/*.bash daemon/ctl/*/*.bash); do \
-	    $(PUT) $$file $(DESTDIR)$(prefix)/share/bash-completion/completions/sluicectl; done
-	for file in $(wildcard daemon/ctl/*.zsh daemon/ctl/*/*.zsh); do \
-	    $(PUT) $$file $(DESTDIR)$(prefix)/share/zsh/vendor-completions/_sluicectl; done
+	$(PUT) scripts/completion/sluicectl.bash \
+	    $(DESTDIR)$(prefix)/share/bash-completion/completions/sluicectl
+	$(PUT) scripts/completion/_sluicectl $(DESTDIR)$(prefix)/share/zsh/vendor-completions/_sluicectl
 
 deb:
 	scripts/deps build package

@@ -49,6 +49,7 @@ static void test_accepted(void **state)
     expect("{\"op\":\"skip\",\"id\":\"b/d/1\",\"reason\":\"corrupt at source\"}",
            "skip|b/d/1|corrupt at source");
     expect("pause d1 1", "pause|d1|1");
+    expect("pause d1", "pause|d1");
     expect("resume d1", "resume|d1");
     expect("{\"op\":\"priority\",\"id\":\"j/d/1-2\",\"lane\":\"live\"}",
            "priority|j/d/1-2|live");
