@@ -248,6 +248,7 @@ static void lose_writes(struct queue *queue, const char *how)
     mem_free(queue->owner_name);
     queue->owner_name = queue_name_make();
     queue->history.alive_until = 0;
+    queue->history.strange = 0;
     queue->lost_how = how;
     loop_defer(queue->loop, &queue->lost); /* not from inside somebody's answer */
 }
@@ -260,11 +261,13 @@ static void on_lost_writes(struct deferred *work)
 }
 
 void queue_run_tick(struct queue_run *run, const char *owner, int64_t found, int64_t until,
-                    int64_t now)
+                    int64_t now, int64_t unknown)
 {
     struct queue *queue = run->queue;
-    if (strcmp(owner, queue->owner_name) == 0) /* not sent under the name before a loss */
+    if (strcmp(owner, queue->owner_name) == 0) { /* not sent under the name before a loss */
         lose_writes(queue, queue_history_tick(&queue->history, found, until, now));
+        lose_writes(queue, queue_history_datasets(&queue->history, unknown));
+    }
 }
 
 void queue_run_seq(struct queue_run *run, const struct redisReply *seq)

@@ -1212,7 +1212,7 @@ local function tick(a) -- owner ttl_ms retention_ms max_lost dataset…
   local retention_ms = need_int(a[3], 'retention', 0, 9e12)
   local max_lost, moved = need_int(a[4], 'max_lost', 1, 1000), 0
   local datasets, bytes = need_costs(rest(a, 5))
-  local seen = { lapsed = 0, poisoned = {} }
+  local seen, unknown = { lapsed = 0, poisoned = {} }, 0
   local before = tonumber(call('ZSCORE', P .. 'daemons', owner) or 0) -- the owner knows better?
   call('ZADD', P .. 'daemons', NOW + ttl_ms, owner)
   call('ZREMRANGEBYSCORE', P .. 'daemons', '-inf', NOW)
@@ -1224,12 +1224,13 @@ local function tick(a) -- owner ttl_ms retention_ms max_lost dataset…
       moved = moved + move_lapsed(P .. lease .. ds, max_lost, MOVES_MAX - moved, seen)
     end
     open_gate(ds)
+    unknown = unknown + 1 - call('SISMEMBER', P .. 'datasets', ds)
   end
   moved = moved + move_due(MOVES_MAX - moved)
   collect(COLLECT_MAX)
   expire(retention_ms)
   return { moved, call('ZCARD', P .. 'daemons'), call('LLEN', P .. 'inbox'), NOW, seq(),
-    seen.lapsed, seen.poisoned, before }
+    seen.lapsed, seen.poisoned, before, unknown }
 end
 
 ------------------------------------------------------------------------------------------------

@@ -24,6 +24,16 @@ const char *queue_history_tick(struct queue_history *history, int64_t found, int
     return lost ? "it does not know our last tick" : NULL;
 }
 
+/*
+ * The counter tells nothing if Redis loses all, is written to, and loses all again before we have
+ * seen a higher number. A dataset that has just been configured may be unknown for a moment.
+ */
+const char *queue_history_datasets(struct queue_history *history, int64_t unknown)
+{
+    history->strange = unknown > 0 ? history->strange + 1 : 0;
+    return history->strange > 1 ? "it does not know a dataset" : NULL;
+}
+
 /* Replication is asynchronous: a replica that takes over may lack what the master had said. */
 const char *queue_history_server(struct queue_history *history, const char *info)
 {

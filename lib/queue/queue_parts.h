@@ -35,11 +35,13 @@ void queue_check_server(const char *info, struct queue_server *ret);
 struct queue_history {
     int64_t seq;         /* the highest seen */
     int64_t alive_until; /* what our last tick has written; 0 = none yet */
+    int strange;         /* ticks in a row that named a dataset which Redis does not know */
     struct queue_server server;
 };
 const char *queue_history_seq(struct queue_history *history, int64_t seq);
 const char *queue_history_tick(struct queue_history *history, int64_t found, int64_t until,
                                int64_t now);
+const char *queue_history_datasets(struct queue_history *history, int64_t unknown);
 const char *queue_history_server(struct queue_history *history, const char *info);
 
 /* The number behind "local VERSION = " in the library's text; -1 if there is none. */
@@ -94,7 +96,7 @@ void queue_run_args(struct queue_run *run); /* begins args anew, up to the prefi
 void queue_run_seq(struct queue_run *run, const struct redisReply *seq);
 /* For `read`: what the tick of this owner found and wrote as its end of life. */
 void queue_run_tick(struct queue_run *run, const char *owner, int64_t found, int64_t until,
-                    int64_t now);
+                    int64_t now, int64_t unknown);
 const char *queue_prefix(const struct queue *queue);
 
 #endif

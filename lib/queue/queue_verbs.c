@@ -339,14 +339,14 @@ void queue_tick(struct queue *queue, struct queue_op *op, const struct queue_cos
 
 static enum err read_tick(struct queue_run *run, const struct redisReply *reply)
 {
-    if (!is_array(reply, 8) || !is_array(redis_reply_at(reply, 6), 0))
-        return unexpected(run, "six numbers, a list and a number");
+    if (!is_array(reply, 9) || !is_array(redis_reply_at(reply, 6), 0))
+        return unexpected(run, "six numbers, a list and two numbers");
     run->op->number = int_at(reply, 0);
     run->op->live_daemons = int_at(reply, 1);
     run->op->inbox = int_at(reply, 2);
     run->op->server_ms = int_at(reply, 3);
     queue_run_tick(run, run->subject, int_at(reply, 7), run->op->server_ms + DAEMON_TTL_MS,
-                   run->op->server_ms);
+                   run->op->server_ms, int_at(reply, 8));
     run->op->lapsed = int_at(reply, 5);
     queue_rows_add_ids(run->op, redis_reply_at(reply, 6), 0);
     queue_run_seq(run, redis_reply_at(reply, 4));

@@ -171,6 +171,26 @@ def test_all_is_lost_under_a_live_daemon(world, sim, sluiced, redis, bucket, jud
     assert redis.command("EXISTS", f"sluice:t:{job}") == "0", "done is done"
 
 
+def test_all_is_lost_and_no_counter_tells(world, sim, sluiced, redis, judge):
+    """A second loss on the heels of the first: the counter is as high as the daemon saw it last,
+    and what its tick wrote is there; but the dataset is not."""
+    data = world.dataset()
+    data.batch([10], created=now_ms() - 60_000)
+    sim.start()
+    daemon = sluiced()
+    daemon.config["datasets"][0]["start"] = "2024-03-01"
+    daemon.start()
+    committed(daemon, 1)
+    owner, until = redis.command("ZRANGE", "sluice:daemons", 0, 0, "WITHSCORES").split()
+    redis.command("EVAL", "redis.call('FLUSHDB') redis.call('SET', 'sluice:seq', 1000000) "
+                  "redis.call('ZADD', 'sluice:daemons', ARGV[1], ARGV[2])", 0,
+                  int(until) + 60_000, owner)
+    sim.add(data.batch([20], created=now_ms() - 30_000))
+    committed(daemon, 2)
+    assert lost(daemon) == 1 and "does not know a dataset" in daemon.tail()
+    judge()
+
+
 def test_a_job_ordered_anew_is_not_taken_for_the_one_that_is_done(
         world, sim, sluiced, redis, bucket, judge):
     """Redis has forgotten the first (queue.retention), the ledger has not: the second has records
