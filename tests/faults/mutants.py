@@ -9,9 +9,11 @@ first. A row may say that it survives, and why: then another layer covers what i
 """
 import collections
 import concurrent.futures
+import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 QUEUE, STEPS, COMMIT = "lib/queue/queue.lua", "daemon/file_steps.c", "daemon/commit.c"
 AT_ONCE = 2
+PATIENCE_S = 1800  # for one stage
 STAGES = (["--seed", "5", "single", "--sample", "150"], ["--seed", "900", "random", "150"],
           ["--seed", "6", "single", "--sample", "700"], ["--seed", "2000", "random", "500"],
           ["rollback"])
@@ -162,6 +165,8 @@ def hunt(mutant):
             return mutant, "killed", mutant.test
         for stage in STAGES:
             ended = ask(binary, ROOT / "tests/faults/run", "--stop", "--labs", "5", *stage)
+            if not ended:
+                return mutant, "killed", f"{' '.join(stage)} does not come to an end"
             if ended.returncode:
                 told = re.search(r"^VIOLATION in (.*)\n(.*)", ended.stdout, re.M)
                 return mutant, "killed", " | ".join(told.groups()) if told else ended.stderr[-300:]
@@ -169,17 +174,24 @@ def hunt(mutant):
 
 
 def ask(binary, *words):
-    """Runs a Python program against a broken sluiced."""
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False,
-                          env={"SLUICED": str(binary), "PATH": "/usr/bin:/bin:/usr/sbin"},
-                          timeout=900)
+    """Runs a Python program against a broken sluiced; None if that takes for ever."""
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, start_new_session=True, env={
+                              "SLUICED": str(binary), "PATH": "/usr/bin:/bin:/usr/sbin"}) as asked:
+        try:
+            out, err = asked.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(asked.pid, signal.SIGKILL)
+            return None
+    return subprocess.CompletedProcess(words, asked.returncode, out, err)
 
 
 def flow_test_fails(mutant, binary):
     """Does the test that the row names find it out? The tests of the copied tree are run: they
     see the broken library, too. Exit status 1 is a test that failed, and nothing else."""
     tests = binary.parents[2] / "tests/flow"
-    return ask(binary, "-m", "pytest", "-q", "-x", tests / mutant.test).returncode == 1
+    ended = ask(binary, "-m", "pytest", "-q", "-x", tests / mutant.test)
+    return ended and ended.returncode == 1
 
 
 def main(names):
