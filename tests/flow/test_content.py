@@ -258,3 +258,17 @@ def test_files_that_change_all_the_time(world, sim, aep_line, redis, bucket, jud
     all_well(daemon, redis, judge, 1, timeout_s=PATIENCE_S)
     assert len(turns) == 4
     assert manifests(bucket) == {batch.id: listed(sim, batch)}
+
+
+def test_a_listing_that_stays_short_is_taken_with_a_warning(world, sim, sluiced, bucket):
+    """Catalog counts two files, one is listed: doubted while its index may lag, then believed."""
+    batch = world.dataset().batch([10, 20])
+    sim.start()
+    sim.arm("files_partial:endpoint=files,calls=99")
+    daemon = sluiced(aep={"short_listing": "2s"})
+    daemon.start()
+    committed(daemon, 1, PATIENCE_S)
+    assert daemon.metric("sluice_short_listings_total") == 1
+    assert len(manifests(bucket)[batch.id]) == 1
+    assert "listing stays short files=1 expected=2" in daemon.tail()
+    assert sim.counters()["requests"]["files"] >= 3

@@ -80,12 +80,15 @@ def test_datasets_come_and_go(world, sluiced, sim, judge, place, monkeypatch):
         assert any(f'{daemon.file}:' in line and 'did you mean "queue"' in line for line in lines)
         assert any("log.level" in line for line in lines)
         assert lines[-1].startswith("error config not reloaded, the former one stays in force")
+        read_at = "sluice_config_last_reload_success_timestamp_seconds"
+        first = daemon.metric(read_at)
         said = heard(sink)
         assert re.search(r"READY=1\nSTATUS=configuration refused at ", said)
         assert daemon.metric("sluice_config_reload_success") == 0
         reloads.write(good)
         assert "reloaded applied=0 need_restart=0" in reloads.hangup()[-1]
         assert daemon.metric("sluice_config_reload_success") == 1
+        assert daemon.metric(read_at) > first
         sim.add(second.batch([3000], created=now_ms()))
         committed(daemon, 3)
     judge()
