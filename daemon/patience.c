@@ -33,8 +33,8 @@ bool patience_is_short(const struct listing_facts *facts)
 
 bool patience_doubts(const struct listing_facts *facts)
 {
-    if (facts->files == 0 && (facts->records > 0 || facts->listed > 0))
+    bool few = patience_is_short(facts);
+    if (facts->files == 0 && (few || facts->records > 0 || facts->listed > 0))
         return true;
-    bool early = facts->shorts < SHORTS_MIN || facts->quiet_ms < facts->doubt_ms;
-    return patience_is_short(facts) && early;
+    return few && (facts->shorts < SHORTS_MIN || facts->quiet_ms < facts->doubt_ms);
 }

@@ -34,9 +34,9 @@ struct listing_facts {
 /* Are there too few files, and does that matter? */
 bool patience_is_short(const struct listing_facts *facts);
 /*
- * Should it be listed again later? Without any file: always, if there are records. With too few:
- * as long as the index may lag, and a few times in any case; what has been merged at the source
- * has fewer files for ever.
+ * Should it be listed again later? Without any file, though there should be one: always. With too
+ * few: as long as the index may lag, and a few times in any case; what has been merged at the
+ * source has fewer files for ever.
  */
 bool patience_doubts(const struct listing_facts *facts);
 

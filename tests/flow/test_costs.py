@@ -109,5 +109,5 @@ def test_what_was_exported_is_counted_for_good(world, sim, sluiced, redis):
     wait_until(lambda: kept(data) == 1350, 60, "both lives")
     assert kept(other) == 7 and daemon.metric("sluice_exported_bytes_total") == 300
     lines = redis.command("FCALL_RO", "sluice_stat", 1, "sluice:").split("\n")
-    assert {line.split()[0]: line.split()[-1] for line in lines[:2]} == {
-        data.id: "exported=1350", other.id: "exported=7"}
+    said = {words[0]: words for words in map(str.split, lines[:2])}
+    assert "exported=1350" in said[data.id] and "exported=7" in said[other.id]

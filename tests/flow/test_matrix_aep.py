@@ -51,13 +51,13 @@ def test_a3_file_not_found_for_a_moment(status, world, aep_line, redis, judge):
 
 
 def test_a3_listing_of_a_deleted_batch(world, sim, aep_line, redis, judge):
-    """Deleted between discovery and listing: given up with the reason, without a manifest; the
+    """Deleted between discovery and listing, and no list shows it: given up with the reason, without a manifest; the
     batches beside it are committed."""
     data = world.dataset()
     data.batch([100])
     batch = data.batch([100], expect="none")
     relay, daemon = aep_line()
-    gone = Instead(relay, rf"/batches/{batch.id}[/ ]", plain(404), forever=True)
+    gone = Instead(relay, rf"/batches/{batch.id}[/ ]|[?&]created=", plain(404), forever=True)
     daemon.start()
     committed(daemon, 1)
     task = f"b/{data.id}/{batch.id}"

@@ -515,8 +515,8 @@ def test_tick_counts_live_daemons(q):
     assert q.tick(owner="a", ttl=60000)[1] == 1
     assert q.tick(owner="b", ttl=1)[1] == 2
     time.sleep(0.005)
-    moved, live, inbox, now, seq, lapsed, poisoned, before = q.tick(owner="a")
-    assert (moved, live, inbox, lapsed, poisoned) == (0, 1, 0, 0, [])
+    moved, live, inbox, now, seq, lapsed, poisoned, before, unknown = q.tick(owner="a")
+    assert (moved, live, inbox, lapsed, poisoned, unknown) == (0, 1, 0, 0, [], 0)
     assert abs(now - time.time() * 1000) < 5000
     assert seq == int(q.redis.get(P + "seq"))
     assert now < before < now + 60000

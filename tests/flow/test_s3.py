@@ -18,7 +18,7 @@ from world import ROOT, end, spawn
 
 MIB = 1 << 20
 SOURCES = ["tests/flow/s3_driver.c", "lib/s3/*.c", "lib/base/*.c", "lib/net/http*.c",
-           "lib/net/loop.c", "lib/net/retry.c"]
+           "lib/net/loop.c", "lib/net/retry.c", "lib/net/traffic.c"]
 LIBRARIES = ["-lcurl", "-luv", "-ljansson", "-lyaml", "-lexpat", "-lcrypto", "-pthread"]
 ODD_KEYS = ["plain", "with blank", "dt=2024-01-01/a+b", "100%/%2F", "tilde~", "a//b/", "ünï/日本",
             "q?x=1&y#z", "';:@,!$()*[]", "a/../b/./c", "/leading", "x" * 1024]

@@ -116,15 +116,16 @@ class Manifest:
 class Oracle:
     """Judges one bucket. `since` (ms) limits the batches that must be there. `semantics` says
     which datasets hold snapshots (snapshot-latest, snapshot-versions); without it, those whose
-    manifests say so."""
+    manifests say so. `allow_deleted`: the objects of revoked batches may be gone."""
 
     def __init__(self, truth, bucket, *, prefix="", names=None, allow_strays=False,
-                 allow_uploads=0, since=0, semantics=None):
+                 allow_uploads=0, since=0, semantics=None, allow_deleted=False):
         self.world = World.from_json(truth)
         self.expected = {item["id"]: item["expected"] for item in truth["batches"]}
         self.status = {item["id"]: item["now"] for item in truth["batches"]}
         self.semantics = semantics or {}
         self.bucket, self.prefix, self.names = bucket, prefix, names or {}
+        self.allow_deleted, self.revoked = allow_deleted, set()
         self.allow_strays, self.allow_uploads, self.since = allow_strays, allow_uploads, since
         self.verdict = Verdict()
         self.objects = {}
@@ -225,7 +226,7 @@ class Oracle:
 
     def read_as_readers(self, manifests):
         """Lineage, revocations, rows, for each dataset and generation."""
-        revoked = self.revocations()
+        revoked = self.revoked = self.revocations()
         groups = collections.defaultdict(dict)
         for item in manifests:
             groups[item.batch.dataset, item.generation][item.batch.id] = item
@@ -331,6 +332,8 @@ class Oracle:
                 continue
             file, key = rows[who], self.key_of(entry)
             size, modified = self.objects.get(key, (None, None))
+            if size is None and self.allow_deleted and manifest.batch.id in self.revoked:
+                continue
             said = entry.get("meta", {}).get("content_length")
             look("crc32c", entry["sluice"].get("crc32c") == f"{file.content().crc32c():08x}",
                  f"{key}: {entry['sluice'].get('crc32c')} is not the source's")

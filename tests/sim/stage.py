@@ -209,7 +209,8 @@ class Stage:
         if self.process.poll() is None:
             return
         if self.process.returncode != -9:
-            self.problems.append(f"the daemon ended with {self.process.returncode}")
+            text = (self.log or self.directory / "log").read_text(encoding="utf-8", errors="replace")
+            self.problems.append(f"the daemon ended with {self.process.returncode}: {text[-2000:]}")
         self.pass_time(LEASE_MS + 1)
         self.launch()
 

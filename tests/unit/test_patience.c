@@ -52,6 +52,11 @@ static void test_no_file_at_all_is_not_believed_where_rows_are(void **state)
     facts.records = 1;
     assert_true(patience_doubts(&facts));
     facts.records = 0;
+    facts.expected = 1;
+    assert_false(patience_doubts(&facts)); /* its count is no reason for doubt */
+    facts.doubt_ms = 1;
+    assert_true(patience_doubts(&facts));
+    facts.expected = -1;
     facts.listed = 1;
     assert_true(patience_doubts(&facts));
 }
