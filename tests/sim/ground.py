@@ -182,8 +182,8 @@ class Batch:
         return len(self.former)
 
     def versions(self):
-        """All that its files have been, the newest first: a copy of one of them is right, a
-        mixture is not."""
+        """All that its files have been, the newest first: a copy of each dataset file as it was in
+        one of them is right, a mixture of its files is not."""
         return [self] + [dataclasses.replace(self, files=files) for files in self.former[::-1]]
 
     def held(self):

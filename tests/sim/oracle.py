@@ -389,10 +389,19 @@ def identity(entry):
 
 
 def version_of(batch, entries):
-    """The batch as it was when the manifest was written: its files may have been rewritten."""
-    named = {identity(entry) for entry in entries}
-    return next((version for version in batch.versions()
-                 if named == {who for who, _ in source_rows(version)}), batch)
+    """The batch as it was when the manifest was written: its files may have been rewritten, those of
+    each dataset file by themselves."""
+    named, chosen = collections.defaultdict(set), {}
+    for who, name in map(identity, entries):
+        named[who].add(name)
+    for version in batch.versions():
+        for item in version.dataset_files():
+            if named[item.id] == {file.name for file in item.files if not file.is_marker()}:
+                chosen.setdefault(item.id, item)
+    for item in batch.dataset_files():
+        chosen.setdefault(item.id, item)
+    return dataclasses.replace(batch, files=[dataclasses.replace(item, nested=[])
+                                             for item in chosen.values()])
 
 
 def generation_of(key):
