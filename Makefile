@@ -134,6 +134,7 @@ lint:
 	scripts/check-matrix
 	scripts/check-metrics
 	scripts/check-ctl
+	scripts/check-secrets
 	$(MAKE) -j$(JOBS) all
 	scripts/check-hardening $(BUILD)/sluiced
 	SLUICED=$(abspath $(BUILD)/sluiced) scripts/check-conf

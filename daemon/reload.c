@@ -133,8 +133,8 @@ static bool same_text(const char *a, const char *b)
 static bool same_credentials(const struct s3_credentials *a, const struct s3_credentials *b)
 {
     return same_text(a->access_key, b->access_key) &&
-           same_text(a->secret_key.text, b->secret_key.text) &&
-           same_text(a->session_token.text, b->session_token.text);
+           same_text(secret_reveal(&a->secret_key), secret_reveal(&b->secret_key)) &&
+           same_text(secret_reveal(&a->session_token), secret_reveal(&b->session_token));
 }
 
 /* Those of AEP are only looked at: they are read again for each token. */

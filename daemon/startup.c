@@ -55,7 +55,7 @@ enum err startup_new(struct core *core, const struct secret *password,
     startup->refuse = refuse;
     core->startup = startup;
     if (password)
-        secret_set(&startup->password, password->text, password->len);
+        secret_set(&startup->password, secret_reveal(password), password->len);
     fault_set(&startup->redis, ERR_REDIS_LOST, "not connected yet");
     fault_set(&startup->store, ERR_CONNECT, "not probed yet");
     struct queue_options options = {

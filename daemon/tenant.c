@@ -126,7 +126,7 @@ static int choose_auth(const struct settling *settling)
     const struct settings *settings = settling->settings;
     if (settings->aep.token_file)
         return AUTH_TOKEN;
-    bool key = settings->aep.private_key_file || settling->credential.private_key.text;
+    bool key = settings->aep.private_key_file || settling->credential.private_key.bytes;
     return key ? AUTH_JWT : AUTH_OAUTH;
 }
 
@@ -148,7 +148,7 @@ static void check_complete(struct settling *settling)
     /* What cannot be read yet may hold the secrets that are missing here. */
     bool perhaps = settling->unread.code != OK;
     bool secret = settings->aep.client_secret_file || found->secrets || perhaps;
-    bool key = settings->aep.private_key_file || found->private_key.text || perhaps;
+    bool key = settings->aep.private_key_file || found->private_key.bytes || perhaps;
     demand(settling, "aep.org", settings->aep.org, "organisation id, ...@AdobeOrg");
     demand(settling, "aep.client_id", settings->aep.client_id, "client id of the credential");
     if (settings->aep.auth == AUTH_TOKEN) {

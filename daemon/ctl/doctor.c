@@ -110,7 +110,7 @@ static char *look_at_credential(const char *file, struct fault *fault)
         return NULL;
     return mem_print(": %s with %zu client secret%s%s", found.shape, found.secrets,
                      found.secrets == 1 ? "" : "s",
-                     found.private_key.text ? " and a private key" : "");
+                     found.private_key.bytes ? " and a private key" : "");
 }
 
 static char *look_at_token(const char *file, struct fault *fault)

@@ -320,7 +320,7 @@ static void set_headers(struct aep_call *call)
 {
     struct http_req *req = &call->http;
     const struct aep *aep = call->aep;
-    http_set_secret_header(req, "Authorization", "Bearer ", call->token.text);
+    http_set_secret_header(req, "Authorization", "Bearer ", secret_reveal(&call->token));
     http_set_header(req, "x-api-key", aep->client_id);
     http_set_header(req, "x-gw-ims-org-id", aep->org);
     if (aep->sandbox)
@@ -343,7 +343,7 @@ static void dispatch(struct aep_call *call, const struct secret *token)
     buf_add_text(&url, call->aep->endpoint);
     buf_add(&url, call->path.data, call->path.len);
     assert(!url.overflow);
-    secret_set(&call->token, token->text, token->len);
+    secret_set(&call->token, secret_reveal(token), token->len);
     set_headers(call);
     call->http.url = buf_text(&url);
     call->http.done = on_http_done;
@@ -369,7 +369,7 @@ static void on_http_done(struct http_req *req)
     tell_result(call);
     leave_room(call, verdict(req));
     if (call->fault.code == ERR_AUTH)
-        ims_reject(call->aep->ims, call->token.text);
+        ims_reject(call->aep->ims, secret_reveal(&call->token));
     if (call->fault.code == ERR_AUTH && !call->repeated)
         repeat(call);
     else

@@ -133,7 +133,7 @@ static void take_secret(struct credential *ret, const char *text)
     if (!text || !usable(text) || ret->secrets == CREDENTIAL_SECRETS)
         return;
     for (size_t i = 0; i < ret->secrets; i++)
-        if (strcmp(ret->secret[i].text, text) == 0)
+        if (strcmp(secret_reveal(&ret->secret[i]), text) == 0)
             return;
     secret_set(&ret->secret[ret->secrets++], text, strlen(text));
 }
@@ -156,7 +156,7 @@ static void take_key(struct credential *ret, const struct json_t *value)
     for (size_t i = 0; json_is_array(value) && i < json_count(value); i++)
         if ((text = json_text(json_element(value, i))))
             buf_print(&out, "%s\n", text);
-    if (!ret->private_key.text && out.len && !out.overflow &&
+    if (!ret->private_key.bytes && out.len && !out.overflow &&
         strstr(buf_text(&out), "-----BEGIN"))
         secret_set(&ret->private_key, out.data, out.len);
     mem_wipe(out.data, out.size);

@@ -65,7 +65,7 @@ enum err grant_read_credential(const char *file, struct credential *ret, struct 
     struct fault detail = { 0 };
     if (secret_read_file(file, &text, fault))
         return fault->code;
-    if (credential_parse(text.text, text.len, ret, &detail))
+    if (credential_parse(secret_reveal(&text), text.len, ret, &detail))
         return fault_set(fault, detail.code, "credential file %s %s", file, detail.text);
     return OK;
 }
@@ -95,11 +95,12 @@ static enum err use_credential(struct grant *grant, struct credential *credentia
     if (!grant->secret_file) {
         grant->secrets = credential->secrets;
         for (size_t i = 0; i < credential->secrets; i++)
-            secret_set(&grant->secret[i], credential->secret[i].text,
+            secret_set(&grant->secret[i], secret_reveal(&credential->secret[i]),
                        credential->secret[i].len);
     }
-    if (!grant->key_file && credential->private_key.text)
-        secret_set(&grant->key, credential->private_key.text, credential->private_key.len);
+    if (!grant->key_file && secret_reveal(&credential->private_key))
+        secret_set(&grant->key, secret_reveal(&credential->private_key),
+                   credential->private_key.len);
     return OK;
 }
 
@@ -130,7 +131,7 @@ static enum err read_files(struct grant *grant, struct fault *fault)
         return OK;
     if (grant->key_file)
         return secret_read_file(grant->key_file, &grant->key, fault);
-    return grant->key.text
+    return secret_reveal(&grant->key)
                ? OK
                : fault_set(fault, ERR_SECRET, "no private key: set aep.private_key_file");
 }
@@ -183,7 +184,7 @@ enum err grant_make(struct grant *grant, size_t which, struct wall now, struct f
     if (err)
         return err;
     grant->which = which < grant->secrets ? which : 0;
-    const char *secret = grant->secret[grant->which].text;
+    const char *secret = secret_reveal(&grant->secret[grant->which]);
     const struct field oauth[] = {
         { "grant_type", "client_credentials" },
         { "client_id", grant->client_id },
@@ -200,7 +201,7 @@ enum err grant_make(struct grant *grant, size_t which, struct wall now, struct f
     const struct field exchange[] = {
         { "client_id", grant->client_id },
         { "client_secret", secret },
-        { "jwt_token", grant->assertion.text },
+        { "jwt_token", secret_reveal(&grant->assertion) },
     };
     write_form(grant, exchange, sizeof exchange / sizeof *exchange);
     return OK;
@@ -209,10 +210,12 @@ enum err grant_make(struct grant *grant, size_t which, struct wall now, struct f
 static void redact_encoded(const struct secret *secret, char *text)
 {
     AUTO_BUF encoded = BUF_INIT(FORM_MAX);
-    if (!secret->text)
+    AUTO(secret_release) struct secret other = { 0 };
+    if (!secret->bytes)
         return;
-    encode_percent(&encoded, secret->text, secret->len, "");
-    secret_redact(&(struct secret){ encoded.data, encoded.len }, text);
+    encode_percent(&encoded, secret_reveal(secret), secret->len, "");
+    secret_set(&other, buf_text(&encoded), encoded.len);
+    secret_redact(&other, text);
     secret_redact(secret, text);
     mem_wipe(encoded.data, encoded.size);
 }

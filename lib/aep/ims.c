@@ -106,7 +106,7 @@ static void destroy(struct ims *ims)
 
 static bool alive(const struct ims *ims)
 {
-    return ims->token.text && !mono_due(ims->expires_at, loop_now(ims->loop));
+    return ims->token.bytes && !mono_due(ims->expires_at, loop_now(ims->loop));
 }
 
 const struct secret *ims_token(struct ims *ims, struct ims_waiter *waiter)
@@ -132,7 +132,7 @@ void ims_forget(struct ims *ims, struct ims_waiter *waiter)
 
 void ims_reject(struct ims *ims, const char *token)
 {
-    if (!ims->token.text || strcmp(ims->token.text, token) != 0)
+    if (!ims->token.bytes || strcmp(secret_reveal(&ims->token), token) != 0)
         return;
     int64_t age = mono_ms_between(ims->issued_at, loop_now(ims->loop));
     secret_release(&ims->token);
@@ -203,7 +203,7 @@ static bool begin(struct ims *ims)
 static void keep_token(struct ims *ims, const struct secret *token, struct mono issued_at,
                        int64_t life_ms, int64_t early_ms)
 {
-    secret_set(&ims->token, token->text, token->len);
+    secret_set(&ims->token, secret_reveal(token), token->len);
     ims->issued_at = issued_at;
     ims->refresh_at = mono_after_ms(issued_at, life_ms - early_ms);
     ims->expires_at = mono_after_ms(issued_at, life_ms);

@@ -52,7 +52,7 @@ enum err token_file_read(struct token_file *file, struct wall now, struct secret
     if (secret_read_file(file->path, &text, fault))
         return fault->code;
     size_t lines = secret_lines(&text, &line, 1);
-    const char *token = lines == 1 ? without_scheme(line.text) : "";
+    const char *token = lines == 1 ? without_scheme(secret_reveal(&line)) : "";
     if (!ims_token_valid(token, strlen(token)))
         return fault_set(fault, ERR_SECRET,
                          "token file %s must hold an access token and nothing else",

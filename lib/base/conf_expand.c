@@ -49,12 +49,12 @@ static void add_file(struct expansion *expansion, const struct reference *refere
         refuse(expansion, reference, "${file:} wants the whole path of a file, from / on");
     } else if (secret_read_file(path, &secret, &fault)) {
         refuse(expansion, reference, fault.text);
-    } else if (strpbrk(secret.text, "\r\n")) {
+    } else if (strpbrk(secret_reveal(&secret), "\r\n")) {
         AUTO_TEXT char *text = mem_print("%s has more than one line: ${file:} takes one", path);
         refuse(expansion, reference, text);
     } else {
         expansion->node->private = true;
-        buf_add(&expansion->text, secret.text, secret.len);
+        buf_add(&expansion->text, secret_reveal(&secret), secret.len);
     }
 }
 

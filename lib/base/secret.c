@@ -19,14 +19,14 @@ void secret_set(struct secret *secret, const char *text, size_t len)
 {
     char *copy = mem_copy_bytes(text, len);
     secret_release(secret);
-    secret->text = copy;
+    secret->bytes = (struct secret_bytes *)copy;
     secret->len = len;
 }
 
 void secret_release(struct secret *secret)
 {
-    mem_wipe(secret->text, secret->len);
-    mem_free(secret->text);
+    mem_wipe(secret->bytes, secret->len);
+    mem_free(secret->bytes);
     *secret = (struct secret){ 0 };
 }
 
@@ -38,7 +38,7 @@ static bool is_blank(char c)
 size_t secret_lines(const struct secret *secret, struct secret *line, size_t max)
 {
     size_t count = 0;
-    for (const char *at = secret->text; at && *at;) {
+    for (const char *at = secret_reveal(secret); at && *at;) {
         size_t len = strcspn(at, "\n"), first = 0, last = len;
         while (first < last && is_blank(at[first]))
             first++;
@@ -66,7 +66,7 @@ void secret_redact(const struct secret *secret, char *text)
     if (least == 0)
         return;
     for (; *text; text++) {
-        size_t len = common_prefix(text, secret->text);
+        size_t len = common_prefix(text, secret_reveal(secret));
         if (len < least)
             continue;
         memset(text, '*', len);

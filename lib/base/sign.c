@@ -43,9 +43,9 @@ static int no_passphrase(char *text, int size, int writing, void *owner)
 
 static enum err read_key(const struct secret *pem, EVP_PKEY **ret, struct fault *fault)
 {
-    AUTO(release_bio) BIO *bio = BIO_new_mem_buf(pem->text, (int)pem->len);
+    AUTO(release_bio) BIO *bio = BIO_new_mem_buf(secret_reveal(pem), (int)pem->len);
     *ret = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
-    if (!*ret && strstr(pem->text, LOCKED_KEY))
+    if (!*ret && strstr(secret_reveal(pem), LOCKED_KEY))
         return refuse(fault, "has a passphrase: remove it with `openssl pkey -in … -out …`");
     if (!*ret)
         return refuse(fault, "is no private key in PEM form (-----BEGIN PRIVATE KEY-----)");

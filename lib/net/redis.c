@@ -315,9 +315,10 @@ static void greet(struct redis *redis)
     snprintf(db, sizeof db, "%d", redis->url.db);
     if (password && password->len > 0 && redis->user)
         send_greeting(redis, GREET_AUTH, 3,
-                      (const char *const[]){ "AUTH", redis->user, password->text });
+                      (const char *const[]){ "AUTH", redis->user, secret_reveal(password) });
     else if (password && password->len > 0)
-        send_greeting(redis, GREET_AUTH, 2, (const char *const[]){ "AUTH", password->text });
+        send_greeting(redis, GREET_AUTH, 2,
+                      (const char *const[]){ "AUTH", secret_reveal(password) });
     if (redis->url.db > 0)
         send_greeting(redis, GREET_SELECT, 2, (const char *const[]){ "SELECT", db });
     send_greeting(redis, GREET_NAME, 3,

@@ -91,7 +91,7 @@ static enum err load_profile(const char *file, const char *name, struct s3_crede
     enum err err = secret_read_file(file, &content, fault);
     if (err)
         return err;
-    struct profile profile = find_profile(content.text, name);
+    struct profile profile = find_profile(secret_reveal(&content), name);
     if (!profile.found)
         return fault_set(fault, ERR_SECRET, "%s has no profile [%s]: add it or set s3.profile",
                          file, name);
@@ -168,9 +168,9 @@ static bool printable(const char *text)
 static enum err check(const struct s3_credentials *credentials, const char *where,
                       struct fault *fault)
 {
-    const char *token = credentials->session_token.text;
-    if (!printable(credentials->access_key) || !printable(credentials->secret_key.text) ||
-        (token && !printable(token)))
+    const char *token = secret_reveal(&credentials->session_token);
+    if (!printable(credentials->access_key) ||
+        !printable(secret_reveal(&credentials->secret_key)) || (token && !printable(token)))
         return fault_set(fault, ERR_SECRET,
                          "S3 credentials in %s contain blanks or other than ASCII characters: "
                          "copy them again",

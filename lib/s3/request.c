@@ -275,7 +275,7 @@ static void sign(struct s3 *s3, const char *payload, struct wall at, struct s3_r
     s3->signer = request->credentials;
     const struct sigv4_scope scope = {
         .access_key = request->credentials->access_key,
-        .secret_key = request->credentials->secret_key.text,
+        .secret_key = secret_reveal(&request->credentials->secret_key),
         .region = options->region,
         .service = "s3",
         .at = at,
@@ -303,7 +303,7 @@ static const char *date(const struct source *from)
 
 static const char *session_token(const struct source *from)
 {
-    return from->request->credentials->session_token.text;
+    return secret_reveal(&from->request->credentials->session_token);
 }
 
 static const char *content_type(const struct source *from)

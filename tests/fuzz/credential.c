@@ -32,8 +32,8 @@ void fuzz_one(const char *bytes, size_t len)
     check_text(found.technical_account);
     check_text(found.key_file);
     for (size_t i = 0; i < found.secrets; i++) {
-        MUST_HOLD(strlen(found.secret[i].text) == found.secret[i].len);
-        check_text(found.secret[i].text);
+        MUST_HOLD(strlen(secret_reveal(&found.secret[i])) == found.secret[i].len);
+        check_text(secret_reveal(&found.secret[i]));
     }
     credential_release(&found);
 }

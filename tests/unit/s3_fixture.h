@@ -11,7 +11,7 @@
 static const struct s3_traits all = { true, true, true };
 static const struct s3_credentials credentials = {
     .access_key = (char *)"AK",
-    .secret_key = { (char *)"SK", 2 },
+    .secret_key = { (struct secret_bytes *)(char *)"SK", 2 },
 };
 
 /* A call with its client; the pieces a test wants to differ are set before begin(). */

@@ -97,8 +97,8 @@ static void every_shape_is_recognised(void **state)
         assert_same(found.environment, row[i].environment);
         assert_int_equal(found.secrets, row[i].secrets);
         for (size_t n = 0; n < found.secrets; n++)
-            assert_int_equal(found.secret[n].text[1], '1' + (int)n);
-        assert_int_equal(found.private_key.text != NULL, row[i].key);
+            assert_int_equal(secret_reveal(&found.secret[n])[1], '1' + (int)n);
+        assert_int_equal(secret_reveal(&found.private_key) != NULL, row[i].key);
         credential_release(&found);
         assert_null(found.org);
     }
@@ -113,7 +113,7 @@ static void keys_may_stand_line_by_line(void **state)
     struct credential found;
     struct fault fault = { 0 };
     assert_int_equal(credential_parse(text, strlen(text), &found, &fault), OK);
-    assert_string_equal(found.private_key.text,
+    assert_string_equal(secret_reveal(&found.private_key),
                         "-----BEGIN RSA PRIVATE KEY-----\nab\n-----END-----\n");
     credential_release(&found);
 }
@@ -133,7 +133,7 @@ static void odd_values_are_as_if_absent(void **state)
     assert_null(found.org);
     assert_null(found.sandbox);
     assert_null(found.technical_account);
-    assert_null(found.private_key.text);
+    assert_null(secret_reveal(&found.private_key));
     credential_release(&found);
 }
 

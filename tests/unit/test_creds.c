@@ -44,14 +44,14 @@ static void assert_loaded(const char *file, const char *profile, const char *acc
     struct fault fault = { 0 };
     assert_int_equal(s3_credentials_load(file, profile, &got, &fault), OK);
     assert_string_equal(got.access_key, access_key);
-    assert_string_equal(got.secret_key.text, secret_key);
+    assert_string_equal(secret_reveal(&got.secret_key), secret_key);
     if (token)
-        assert_string_equal(got.session_token.text, token);
+        assert_string_equal(secret_reveal(&got.session_token), token);
     else
-        assert_null(got.session_token.text);
+        assert_null(secret_reveal(&got.session_token));
     s3_credentials_release(&got);
     assert_null(got.access_key);
-    assert_null(got.secret_key.text);
+    assert_null(secret_reveal(&got.secret_key));
 }
 
 /* Refused with a sentence that contains `why` and no secret; the result is not touched. */

@@ -27,7 +27,8 @@ static void on_done(struct discard *discard)
 static void bench_start(struct bench *bench)
 {
     *bench = (struct bench){
-        .credentials = { .access_key = (char *)"AK", .secret_key = { (char *)"SK", 2 } },
+        .credentials = { .access_key = (char *)"AK",
+                         .secret_key = { (struct secret_bytes *)(char *)"SK", 2 } },
         .settings.s3 = { .bucket = (char *)"lake", .prefix = (char *)"p/" },
         .dataset = { .id = (char *)"5f", .as = (char *)"web" },
     };

@@ -31,7 +31,7 @@ static void on_ready(struct ims_waiter *waiter, const struct secret *token,
     struct asker *asker = container_of(waiter, struct asker, waiter);
     asker->ready++;
     asker->fault = *fault;
-    snprintf(asker->token, sizeof asker->token, "%s", token ? token->text : "");
+    snprintf(asker->token, sizeof asker->token, "%s", token ? secret_reveal(token) : "");
 }
 
 static void ask(struct asker *asker)
@@ -39,7 +39,7 @@ static void ask(struct asker *asker)
     *asker = (struct asker){ .waiter.ready = on_ready };
     const struct secret *token = ims_token(ims, &asker->waiter);
     if (token)
-        snprintf(asker->token, sizeof asker->token, "%s", token->text);
+        snprintf(asker->token, sizeof asker->token, "%s", secret_reveal(token));
     else
         SPIN(&rig, asker->ready > 0);
 }

@@ -29,7 +29,7 @@ static void tokens_are_read(void **state)
         AUTO_TEXT char *body =
             mem_print("{\"access_token\":\"a.b.c\",\"expires_in\":%s}", row[i].life);
         assert_int_equal(ims_parse(body, strlen(body), &token, &life_ms, &fault), OK);
-        assert_string_equal(token.text, "a.b.c");
+        assert_string_equal(secret_reveal(&token), "a.b.c");
         assert_int_equal(life_ms, row[i].life_ms);
         secret_release(&token);
     }
@@ -63,7 +63,7 @@ static void unusable_tokens_are_refused(void **state)
         int64_t life_ms = 7;
         assert_int_equal(ims_parse(bad[i], strlen(bad[i]), &token, &life_ms, &fault),
                          ERR_BAD_RESPONSE);
-        assert_null(token.text);
+        assert_null(secret_reveal(&token));
         assert_int_equal(life_ms, 7);
         assert_null(strstr(fault.text, "secret-token"));
     }
@@ -77,7 +77,7 @@ static void parse_damaged(const char *body, size_t len)
     if (!ims_parse(body, len, &token, &life_ms, &fault))
         assert_true(life_ms > 0 && life_ms <= DAY_MS && token.len > 0);
     else
-        assert_null(token.text);
+        assert_null(secret_reveal(&token));
     secret_release(&token);
 }
 
@@ -102,7 +102,7 @@ static void on_ready(struct ims_waiter *waiter, const struct secret *token,
     struct asker *asker = container_of(waiter, struct asker, waiter);
     asker->ready++;
     asker->fault = *fault;
-    snprintf(asker->token, sizeof asker->token, "%s", token ? token->text : "");
+    snprintf(asker->token, sizeof asker->token, "%s", token ? secret_reveal(token) : "");
 }
 
 /* The token, whether it is there or has to be fetched. */
@@ -111,7 +111,7 @@ static void ask(struct rig *rig, struct ims *ims, struct asker *asker)
     *asker = (struct asker){ .waiter.ready = on_ready };
     const struct secret *token = ims_token(ims, &asker->waiter);
     if (token) {
-        snprintf(asker->token, sizeof asker->token, "%s", token->text);
+        snprintf(asker->token, sizeof asker->token, "%s", secret_reveal(token));
         return;
     }
     assert_int_equal(asker->ready, 0);

@@ -51,9 +51,9 @@ static void assert_read(const char *expected, size_t len)
     struct fault fault = { 0 };
     assert_int_equal(secret_read_file(path, &secret, &fault), OK);
     assert_int_equal(secret.len, len);
-    assert_memory_equal(secret.text, expected, len + 1);
+    assert_memory_equal(secret_reveal(&secret), expected, len + 1);
     secret_release(&secret);
-    assert_null(secret.text);
+    assert_null(secret_reveal(&secret));
     assert_int_equal(secret.len, 0);
 }
 
@@ -68,7 +68,7 @@ static void assert_refused(const char *file, const char *why)
     assert_non_null(strstr(fault.text, file));
     assert_non_null(strstr(fault.text, why));
     assert_null(strstr(fault.text, "hunter2"));
-    assert_string_equal(secret.text, "old");
+    assert_string_equal(secret_reveal(&secret), "old");
     secret_release(&secret);
 }
 
@@ -146,8 +146,8 @@ static void set_replaces_and_may_alias(void **state)
     (void)state;
     struct secret secret = { 0 };
     secret_set(&secret, "a longer text", 13);
-    secret_set(&secret, secret.text + 2, 6);
-    assert_string_equal(secret.text, "longer");
+    secret_set(&secret, secret_reveal(&secret) + 2, 6);
+    assert_string_equal(secret_reveal(&secret), "longer");
     assert_int_equal(secret.len, 6);
     secret_release(&secret);
     secret_release(&secret);
@@ -190,14 +190,14 @@ static void lines_are_told_apart(void **state)
     (void)state;
     struct secret line[2] = { 0 };
     assert_int_equal(lines_of("one", line, 2), 1);
-    assert_string_equal(line[0].text, "one");
-    assert_null(line[1].text);
+    assert_string_equal(secret_reveal(&line[0]), "one");
+    assert_null(secret_reveal(&line[1]));
     assert_int_equal(lines_of(" old\t\r\n\r\n \nthe new\r\n", line, 2), 2);
-    assert_string_equal(line[0].text, "old");
-    assert_string_equal(line[1].text, "the new");
+    assert_string_equal(secret_reveal(&line[0]), "old");
+    assert_string_equal(secret_reveal(&line[1]), "the new");
     assert_int_equal(line[1].len, 7);
     assert_int_equal(lines_of("a\nb\nc\nd", line, 2), 4);
-    assert_string_equal(line[1].text, "b");
+    assert_string_equal(secret_reveal(&line[1]), "b");
     assert_int_equal(lines_of(" \n\r\n", line, 2), 0);
     assert_int_equal(secret_lines(&(struct secret){ 0 }, line, 2), 0);
     secret_release(&line[0]);

@@ -50,7 +50,8 @@ static int closed_port(char url[64])
 static void bench_start(struct bench *bench, int workers, bool listening)
 {
     *bench = (struct bench){
-        .credentials = { .access_key = (char *)"AK", .secret_key = { (char *)"SK", 2 } },
+        .credentials = { .access_key = (char *)"AK",
+                         .secret_key = { (struct secret_bytes *)(char *)"SK", 2 } },
         .http = { .plain_http = true, .max_connections = 4, .connect_timeout_ms = 5000 },
     };
     rig_start(&bench->rig);
