@@ -45,6 +45,7 @@ X(THROTTLED, "sluice_api_throttled_total", counter, "api", "answers that asked t
 /* work */ \
 X(FILES_RUNNING, "sluice_files_running", gauge, "", "file tasks in work") \
 X(CONTROL_RUNNING, "sluice_control_running", gauge, "", "other tasks in work") \
+X(LANES, "sluice_lanes_running", gauge, "", "streams from the source under way") \
 X(UPLOADS, "sluice_uploads_running", gauge, "", "S3 calls under way") \
 X(POOL_USED, "sluice_pool_used_bytes", gauge, "", "part buffers in use") \
 X(POOL, "sluice_pool_bytes", gauge, "", "part buffers in all: transfer.memory") \

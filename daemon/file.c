@@ -125,12 +125,19 @@ const char *file_offset(struct task *task)
     return file->offset;
 }
 
+static const struct transfer *file_transfer(const struct task *task)
+{
+    const struct file *file = container_of(task, struct file, task);
+    return file->state == FILE_STREAM && file->entered ? &file->transfer : NULL;
+}
+
 const struct task_kind file_kind = {
     .start = file_start,
     .cancel = file_cancel,
     .free = file_free,
     .offset = file_offset,
     .renewed = file_renewed,
+    .transfer = file_transfer,
 };
 
 /* ---- the driver */

@@ -6,6 +6,7 @@
 #include "daemon/process.h"
 #include "daemon/reload.h"
 #include "daemon/scheduler.h"
+#include "daemon/transfers.h"
 #include "daemon/uploader.h"
 #include "lib/base/log.h"
 
@@ -212,6 +213,7 @@ static void print_work(const struct health_view *view, struct buf *out)
     family_value(out, FAMILY_DAEMONS, (double)figures.live_daemons);
     family_value(out, FAMILY_FILES_RUNNING, (double)figures.files);
     family_value(out, FAMILY_CONTROL_RUNNING, (double)figures.control);
+    family_value(out, FAMILY_LANES, (double)transfers_lanes(core));
     family_value(out, FAMILY_UPLOADS, (double)uploader_running(core->uploader));
     family_value(out, FAMILY_POOL_USED, (double)pool_used(core->pool));
     family_value(out, FAMILY_POOL, (double)pool_size(core->pool));

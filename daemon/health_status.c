@@ -8,7 +8,10 @@
 #include "daemon/process.h"
 #include "daemon/scheduler.h"
 #include "daemon/tail.h"
+#include "daemon/transfers.h"
 #include "lib/base/json.h"
+
+#define TRANSFERS_SHOWN 10
 
 static void write_text(struct buf *out, const char *name, const char *text)
 {
@@ -128,6 +131,22 @@ static void write_work(const struct health_view *view, struct buf *out)
               core->metrics.bytes_stored, core->metrics.dead_letters);
 }
 
+static void write_transfers(const struct health_view *view, struct buf *out)
+{
+    struct transfer_view slow[TRANSFERS_SHOWN];
+    size_t count = transfers_slowest(view->core, slow, TRANSFERS_SHOWN);
+    buf_add_text(out, "\"transfers\":[");
+    for (size_t i = 0; i < count; i++) {
+        buf_add_text(out, i ? ",{" : "{");
+        write_text(out, "task", slow[i].name);
+        buf_print(out,
+                  ",\"lanes\":%zu,\"done_bytes\":%" PRId64 ",\"length_bytes\":%" PRId64
+                  ",\"bytes_per_s\":%.0f}",
+                  slow[i].lanes, slow[i].stored, slow[i].length, slow[i].bytes_per_s);
+    }
+    buf_add_char(out, ']');
+}
+
 static void write_daemon(const struct health_view *view, struct buf *out)
 {
     buf_print(out, "\"schema\":1,\"version\":\"%s\",\"ready\":%s,\"draining\":%s,",
@@ -154,6 +173,8 @@ void health_print_status(const struct health_view *view, struct buf *out)
     write_queue(view, out);
     buf_add_char(out, ',');
     write_process(view, out);
+    buf_add_char(out, ',');
+    write_transfers(view, out);
     buf_add_text(out, ",\"datasets\":[");
     for (size_t i = 0; i < view->core->settings->datasets; i++) {
         buf_add_text(out, i ? "," : "");

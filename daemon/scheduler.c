@@ -169,6 +169,11 @@ void scheduler_figures(const struct scheduler *scheduler, struct scheduler_figur
     ret->draining = scheduler->draining;
 }
 
+const struct list *scheduler_files(const struct scheduler *scheduler)
+{
+    return &scheduler->running[QUEUE_FILES];
+}
+
 /* ---- claims */
 
 static int64_t slots(const struct scheduler *scheduler, const struct claim *claim)

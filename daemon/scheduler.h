@@ -39,6 +39,8 @@ struct scheduler_figures {
     int64_t seq;
     bool draining;
 };
+/* The running file tasks, by task->node. */
+const struct list *scheduler_files(const struct scheduler *scheduler);
 void scheduler_figures(const struct scheduler *scheduler, struct scheduler_figures *ret);
 
 #endif

@@ -14,6 +14,7 @@
 #include "daemon/core.h"
 
 struct task;
+struct transfer;
 
 struct task_kind {
     struct task *(*start)(struct core *core,
@@ -24,6 +25,8 @@ struct task_kind {
     const char *(*offset)(struct task *task);
     /* The lease was renewed: what task_may_write forbade may go on. NULL = nothing waits. */
     void (*renewed)(struct task *task);
+    /* Its transfer, if it moves bytes right now. NULL = never does. */
+    const struct transfer *(*transfer)(const struct task *task);
 };
 
 struct task {

@@ -106,6 +106,17 @@ void transfer_resume(struct transfer *transfer)
         loop_defer(transfer->core->loop, &container_of(node, struct lane, node)->step);
 }
 
+void transfer_look(const struct transfer *transfer, struct transfer_view *ret)
+{
+    *ret = (struct transfer_view){ .name = transfer->name,
+                                   .lanes = transfer->lanes.count,
+                                   .length = transfer->parts->length };
+    for (int part = 0; part < transfer->parts->count; part++)
+        if (transfer->parts->state[part] == PART_STORED)
+            ret->stored += parts_length(transfer->parts, part);
+    ret->bytes_per_s = transfer->lane_rate * 1000 * (double)ret->lanes;
+}
+
 /* Ends the transfer when no lane is left. */
 static void step_transfer(struct deferred *work)
 {

@@ -46,6 +46,15 @@ struct transfer {
     struct deferred step;
 };
 
+/* How far it is. The rate is that of the source, over all lanes; 0 = not known yet. */
+struct transfer_view {
+    const char *name;
+    size_t lanes;
+    int64_t stored, length; /* bytes */
+    double bytes_per_s;
+};
+void transfer_look(const struct transfer *transfer, struct transfer_view *ret);
+
 void transfer_start(struct transfer *transfer);
 /* Stops reading; parts on their way to S3 are awaited. `done` with ERR_CANCELLED follows. */
 void transfer_cancel(struct transfer *transfer);

@@ -18,6 +18,7 @@ from world import Sluiced, wait_until
 BINARY = os.environ.get("SLUICECTL", str(pathlib.Path(Sluiced.binary).with_name("sluicectl")))
 FIRST = 1_706_745_600_000  # 2024-02-01
 DAY = 86_400_000
+MIB = 1 << 20
 
 
 def run(daemon, *words, **more):
@@ -137,6 +138,32 @@ def test_the_daemon_as_seen_by_others(stage, redis):
     daemon.file.write_text("datasets: 5\n", encoding="utf-8")
     assert run(daemon, "check")[0] == 3 and run(daemon, "health")[0] == 78
     daemon.file.write_text(file, encoding="utf-8")
+
+
+def test_transfers_that_run(world, sim, sluiced):
+    """The slowest first; none when nothing moves."""
+    data = world.dataset()
+    batch = data.batch([("quick", 40 * MIB), ("slow", 40 * MIB)], created=FIRST)
+    sim.start()
+    sim.arm(f"slow:bytes_per_second={4 * MIB},match=quick")
+    sim.arm(f"slow:bytes_per_second={MIB},match=slow")
+    daemon = sluiced(transfer={"lanes": 1})
+    daemon.start()
+
+    def both():
+        rows = daemon.status()["transfers"]
+        known = [row for row in rows if row["bytes_per_s"] > 0 and row["done_bytes"] > 0]
+        return len(known) == 2 and known
+    rows = wait_until(both, 40, "both have stored a part")
+    ids = [row["task"] for row in rows]
+    assert all(batch.id in task for task in ids) and rows[0]["bytes_per_s"] < rows[1]["bytes_per_s"]
+    assert [row["length_bytes"] for row in rows] == [40 * MIB] * 2
+    assert all(row["lanes"] == 1 and row["done_bytes"] < 40 * MIB for row in rows)
+    assert daemon.metric("sluice_lanes_running") == 2
+    told = document(daemon, "top", "--once")
+    assert [row["task"] for row in told["transfers"]] == ids
+    sim.disarm()
+    daemon.stop()
 
 
 def test_a_plan_orders_nothing(stage, redis, sim):
