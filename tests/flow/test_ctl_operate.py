@@ -159,7 +159,13 @@ def test_transfers_that_run(world, sim, sluiced):
     assert all(batch.id in task for task in ids) and rows[0]["bytes_per_s"] < rows[1]["bytes_per_s"]
     assert [row["length_bytes"] for row in rows] == [40 * MIB] * 2
     assert all(row["lanes"] == 1 and row["done_bytes"] < 40 * MIB for row in rows)
-    assert daemon.metric("sluice_lanes_running") == 2
+    assert daemon.metric("sluice_lanes_running") == daemon.metric("sluice_files_running") == 2
+    assert daemon.metric("sluice_pool_used_bytes") > 10 * MIB
+    assert daemon.metric("sluice_api_requests_running") >= 1
+    assert daemon.metric("sluice_loop_lag_seconds") > 0
+    wait_until(lambda: daemon.metric("sluice_delayed_tasks") == 1, 20, "the tail waits")
+    wait_until(lambda: daemon.metric("sluice_queue_age_seconds") > 0.5, 20, "figures grow old")
+    wait_until(lambda: daemon.metric("sluice_uploads_running") >= 1, 20, "a part is on its way")
     told = document(daemon, "top", "--once")
     assert [row["task"] for row in told["transfers"]] == ids
     sim.disarm()

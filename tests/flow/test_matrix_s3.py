@@ -9,8 +9,8 @@ import time
 import pytest
 
 from matrix_rig import (  # pylint: disable=unused-import
-    MIB, Instead, all_well, committed, field, fixture_s3_line, plain, ready, s3_relay, says,
-    tasks, until_used_up)
+    MIB, Instead, all_well, committed, field, fixture_redis_line, fixture_s3_line, plain, ready,
+    redis_relay, s3_relay, says, tasks, until_used_up)
 from relay import Cut, s3_error
 from world import wait_until
 
@@ -70,6 +70,8 @@ def test_refused_once(name, world, s3_line, redis, judge):
     daemon.start()
     until_used_up(refusal, redis)
     all_well(daemon, redis, judge, 1, timeout_s=10)
+    if name == "S2-request-timeout":
+        assert daemon.metric("sluice_s3_repeats_total") == 1
 
 
 def test_s2_connection_closed_within_a_part(world, sim, s3_line, redis, judge):
@@ -123,6 +125,28 @@ def test_s7_equal_object(size, world, sluiced, redis, bucket, judge):
     redis.command("FLUSHALL")
     daemon.start()
     all_well(daemon, redis, judge, 1)
+
+
+def test_s7_object_of_a_file_that_was_not_reported(world, sim, redis_line, redis, judge):
+    """Killed between the end of the upload and the word of it: the parts on record tell that the
+    object is right, and nothing is read again."""
+    world.dataset().batch([11 * MIB])
+    relay, daemon = redis_line(queue={"lease": "5s"})
+
+    def kill(data):
+        if b"\r\nsluice_done\r\n" not in data:
+            return data
+        relay.up = lambda data: data
+        daemon.process.kill()
+        raise Cut
+    relay.up = kill
+    daemon.start()
+    wait_until(lambda: daemon.process.poll() is not None, 40, "it was killed")
+    read = sum(sim.counters()["sent"].values())
+    daemon.start()
+    all_well(daemon, redis, judge, 1)
+    assert daemon.metric("sluice_files_known_total") == 1
+    assert sum(sim.counters()["sent"].values()) == read
 
 
 @pytest.mark.parametrize("size", [100, 11 * MIB])
