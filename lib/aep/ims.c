@@ -286,6 +286,8 @@ static void on_answer(struct http_req *req)
         ims->failures = 0;
         ims->secret = secret;
         ims->proven = true;
+        /* A refusal of the token before this one, while it was asked for, is out of date. */
+        ims->next_try_at = mono_after_ms(ims->asked_at, REQUEST_GAP_MS);
     } else if (!other) {
         back_off(ims, ims->failures++);
     }
@@ -346,10 +348,11 @@ static void answer_waiters(struct ims *ims)
         fault.retry_after_ms = wait_ms(ims);
     const struct secret *token = alive(ims) ? &ims->token : NULL;
     struct list_node *node;
+    if (!token && fault.code == OK)
+        fault_set(&fault, ERR_SERVER, "IMS: the token has expired, and it is too early to ask");
     for (size_t left = ims->waiters.count; left > 0 && (node = list_pop(&ims->waiters));
          left--) {
         struct ims_waiter *waiter = container_of(node, struct ims_waiter, node);
-        assert(token || fault.code != OK);
         waiter->ready(waiter, token, &fault);
     }
 }
