@@ -1474,64 +1474,6 @@ local function set_limit(a) -- dataset max_f|max_x number|none
   return 'ok'
 end
 
-local function resume(a) -- dataset
-  need(not a[2], 'after the dataset: want nothing')
-  return pause({ a[1], '0' })
-end
-
-local function move_task(task, lane)
-  local key = ready_key(task)
-  local score = call('ZSCORE', key, task.id)
-  set(task, { lane = lane, priority = lane })
-  if score then
-    call('ZREM', key, task.id)
-    call('ZADD', ready_key(task), score, task.id)
-  end
-end
-
--- What the tail wants as well stays in its lane.
-local function move_below(task, lane, budget)
-  if task.lane ~= lane then
-    move_task(task, lane)
-    budget.left = budget.left - 1
-  end
-  for _, id in ipairs(call('SMEMBERS', P .. 'open:' .. task.id)) do
-    local tailed = call('SISMEMBER', P .. 'up:' .. id, 'tail/' .. task.dataset) == 1
-    local child = budget.left > 0 and not tailed and load(id)
-    if child then
-      move_below(child, lane, budget)
-    end
-  end
-end
-
-local function priority(a) -- job lane
-  local task, lane = need_task(a[1]), a[2]
-  local budget = { left = LANE_MOVES_MAX }
-  need(lane and LANE[lane], 'lane: want live or backfill')
-  need(task.kind == 'job', 'id: want a job')
-  need(task.phase ~= 'end', 'id: it has ended')
-  move_below(task, lane, budget)
-  note(task.id, 'priority ' .. lane, 'operator')
-  local moved = 'ok ' .. LANE_MOVES_MAX - budget.left
-  return budget.left > 0 and moved or moved .. ', repeat it for the rest'
-end
-
--- Limits that live in Redis alone, whatever a daemon is configured with.
-local SETTING = { max_f = true, max_x = true }
-
-local function set_limit(a) -- dataset max_f|max_x number|none
-  local ds, name = need_known_dataset(a[1]), a[2]
-  need(name and SETTING[name], 'setting: want max_f (files in flight) or max_x (other tasks)')
-  if a[3] == 'none' then
-    call('HDEL', P .. 'ds:' .. ds, name)
-  else
-    need(a[3] and #a[3] <= 9 and a[3]:find('^%d+$'), name .. ': want a number, or none')
-    call('HSET', P .. 'ds:' .. ds, name, tonumber(a[3]))
-  end
-  note('ds/' .. ds, name .. '=' .. a[3], 'operator')
-  return 'ok'
-end
-
 local OPERATOR = {
   backfill = backfill, replay = replay, retry = retry, skip = skip, cancel = cancel,
   pause = pause, resume = resume, priority = priority, set = set_limit,
