@@ -103,6 +103,14 @@ def fixture_redis_line(redis_relay, sluiced):  # pylint: disable=redefined-outer
     return make
 
 
+def only_objects_stay(daemon, redis, bucket):
+    """The daemon stops; Redis and the manifest of its only batch are gone."""
+    daemon.stop()
+    manifest = next(key for key in bucket.objects("lake/") if "/manifests/" in key)
+    bucket.client.delete_object(Bucket=bucket.name, Key=manifest)
+    redis.command("FLUSHALL")
+
+
 def ready(daemon, timeout_s=20):
     """Waits until all checks of the daemon pass."""
     wait_until(lambda: daemon.get("/readyz")[0] == 200, timeout_s, "ready")

@@ -10,6 +10,7 @@ import subprocess
 import time
 
 from ground import now_ms
+from matrix_rig import only_objects_stay
 from test_tail import committed
 from world import spawn, end, unix_get, wait_until
 
@@ -61,9 +62,10 @@ def test_asked_by_everybody(world, sim, sluiced, redis, place, bucket):
     daemon.start()
     committed(daemon, 4)
     wait_until(lambda: daemon.get("/readyz")[0] == 200, 20, "ready")
+    wait_until(lambda: daemon.status()["datasets"][0]["last_commit"] and
+               daemon.status()["datasets"][0]["queue"]["uncommitted"] == 0, 20)
     fresh = wait_until(lambda: daemon.status()["datasets"][0]["lag_s"] is not None and
-                       daemon.status()["datasets"][0]["last_commit"] and daemon.status(), 20)
-    wait_until(lambda: daemon.status()["datasets"][0]["queue"]["uncommitted"] == 0, 20)
+                       daemon.status(), 20)
     curl = ("curl", "-fsS", "--unix-socket", str(daemon.socket))
 
     # people
@@ -149,10 +151,7 @@ def test_work_that_was_done_before(world, sluiced, redis, bucket):
     daemon = sluiced()
     daemon.start()
     committed(daemon, 1)
-    daemon.stop()
-    manifest = next(key for key in bucket.objects("lake/") if "/manifests/" in key)
-    bucket.client.delete_object(Bucket=bucket.name, Key=manifest)
-    redis.command("FLUSHALL")
+    only_objects_stay(daemon, redis, bucket)
     daemon.start()
     committed(daemon, 1)
     assert daemon.metric("sluice_objects_existing_total") >= 1

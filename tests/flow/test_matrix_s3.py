@@ -9,8 +9,8 @@ import time
 import pytest
 
 from matrix_rig import (  # pylint: disable=unused-import
-    MIB, Instead, all_well, committed, field, fixture_redis_line, fixture_s3_line, plain, ready,
-    redis_relay, s3_relay, says, tasks, until_used_up)
+    MIB, Instead, all_well, committed, field, fixture_redis_line, fixture_s3_line,
+    only_objects_stay, plain, ready, redis_relay, s3_relay, says, tasks, until_used_up)
 from relay import Cut, s3_error
 from world import wait_until
 
@@ -119,10 +119,7 @@ def test_s7_equal_object(size, world, sluiced, redis, bucket, judge):
     daemon = sluiced()
     daemon.start()
     committed(daemon, 1)
-    daemon.stop()
-    manifest = next(key for key in bucket.objects("lake/") if "/manifests/" in key)
-    bucket.client.delete_object(Bucket=bucket.name, Key=manifest)
-    redis.command("FLUSHALL")
+    only_objects_stay(daemon, redis, bucket)
     daemon.start()
     all_well(daemon, redis, judge, 1)
 
