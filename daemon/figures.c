@@ -2,32 +2,34 @@
 /* Asks the queue how it is, and reads the answer: lines of a name and key=value words. */
 #include "daemon/figures.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "lib/queue/queue_look.h"
 
 #define EVERY_MS 3000
 
-static const struct {
+struct word {
     const char *name;
     size_t offset;
-} dataset_word[] = {
-#define X(member)                                                                              \
-    {                                                                                          \
-#member, offsetof(struct dataset_figures, member)                                      \
-    }
-    X(to_list), X(to_commit),  X(to_copy), X(running), X(copying),    X(open_files),
-    X(uncommitted), X(paused), X(seen_to), X(oldest_due), X(committed_at),
-#undef X
-}, queue_word[] = {
-#define X(member)                                                                              \
-    {                                                                                          \
-#member, offsetof(struct queue_figures, member)                                        \
-    }
-    X(delayed), X(dead), X(daemons), X(inbox), X(rejected),
-#undef X
 };
+
+#define WORD(of, member)                                                                       \
+    {                                                                                          \
+#member, offsetof(struct of, member)                                                   \
+    }
+static const struct word dataset_word[] = {
+    WORD(dataset_figures, to_list),      WORD(dataset_figures, to_commit),
+    WORD(dataset_figures, to_copy),      WORD(dataset_figures, running),
+    WORD(dataset_figures, copying),      WORD(dataset_figures, open_files),
+    WORD(dataset_figures, uncommitted),  WORD(dataset_figures, paused),
+    WORD(dataset_figures, seen_to),      WORD(dataset_figures, oldest_due),
+    WORD(dataset_figures, committed_at),
+};
+static const struct word queue_word[] = {
+    WORD(queue_figures, delayed), WORD(queue_figures, dead),     WORD(queue_figures, daemons),
+    WORD(queue_figures, inbox),   WORD(queue_figures, rejected),
+};
+#undef WORD
 
 static void on_time(struct timer *timer);
 static void on_answer(struct queue_op *op);
@@ -96,27 +98,18 @@ int64_t figures_wait_ms(const struct figures *figures, struct mono now)
 
 /* ---- the answer */
 
-static void read_word(const char *name, size_t len, int64_t value, bool of_queue, void *into)
+static void read_line(const char *line, const struct word *word, size_t words, void *into)
 {
-    size_t words = of_queue ? sizeof queue_word / sizeof *queue_word
-                            : sizeof dataset_word / sizeof *dataset_word;
-    for (size_t i = 0; i < words; i++) {
-        const char *known = of_queue ? queue_word[i].name : dataset_word[i].name;
-        size_t offset = of_queue ? queue_word[i].offset : dataset_word[i].offset;
-        if (strlen(known) == len && memcmp(known, name, len) == 0)
-            *(int64_t *)(void *)((char *)into + offset) = value;
-    }
+    for (size_t i = 0; i < words; i++)
+        (void)queue_stat_number(line, word[i].name,
+                                (int64_t *)(void *)((char *)into + word[i].offset));
 }
 
-static void read_line(char *line, bool of_queue, void *into)
+/* Whether a line is about it. */
+static bool begins_with(const char *line, const char *name)
 {
-    char *rest = NULL;
-    for (char *word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
-        const char *equals = strchr(word, '=');
-        if (equals)
-            read_word(word, (size_t)(equals - word), strtoll(equals + 1, NULL, 10), of_queue,
-                      into);
-    }
+    size_t len = strlen(name);
+    return strncmp(line, name, len) == 0 && (line[len] == ' ' || line[len] == 0);
 }
 
 void figures_read(struct figures *figures, const struct settings *settings, const char *text)
@@ -124,14 +117,13 @@ void figures_read(struct figures *figures, const struct settings *settings, cons
     AUTO_TEXT char *copy = mem_copy_text(text);
     char *rest = NULL;
     for (char *line = strtok_r(copy, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-        size_t name = strcspn(line, " ");
-        const char *words = line[name] ? line + name + 1 : line + name;
-        line[name] = 0;
-        if (strcmp(line, "total") == 0)
-            read_line((char *)words, true, &figures->queue);
+        if (begins_with(line, "total"))
+            read_line(line, queue_word, sizeof queue_word / sizeof *queue_word,
+                      &figures->queue);
         for (size_t i = 0; i < settings->datasets; i++)
-            if (strcmp(line, settings->dataset[i].id) == 0)
-                read_line((char *)words, false, &figures->dataset[i]);
+            if (begins_with(line, settings->dataset[i].id))
+                read_line(line, dataset_word, sizeof dataset_word / sizeof *dataset_word,
+                          &figures->dataset[i]);
     }
 }
 

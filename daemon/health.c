@@ -277,8 +277,10 @@ void health_line(struct health *health, char *text, size_t size)
     int64_t most = -1;
     scheduler_figures(core->scheduler, &figures);
     health_look(health, &view);
-    for (size_t i = 0; i < core->settings->datasets; i++)
-        most = lag_of(core, i) > most ? lag_of(core, i) : most;
+    for (size_t i = 0; i < core->settings->datasets; i++) {
+        int64_t ms = lag_of(core, i);
+        most = ms > most ? ms : most;
+    }
     snprintf(text, size,
              "%s, %zu datasets, lag %s, %zu files and %zu control tasks running, %" PRId64
              " batches committed, %" PRId64 " given up",

@@ -81,6 +81,13 @@ void parts_store(struct parts *parts, int part, const struct s3_part *stored)
     parts->part[part].number = part + 1;
 }
 
+int64_t parts_stored_bytes(const struct parts *parts)
+{
+    int last = parts->count - 1;
+    int64_t missing = parts->size - parts_length(parts, last); /* the last one may be short */
+    return parts->stored * parts->size - (parts->state[last] == PART_STORED ? missing : 0);
+}
+
 int64_t parts_offset(const struct parts *parts)
 {
     int part = 0;

@@ -36,6 +36,7 @@ int parts_take(struct parts *parts, int most, int *ret_first);
 void parts_put_back(struct parts *parts, int part); /* TAKEN → TODO */
 void parts_store(struct parts *parts, int part, const struct s3_part *stored);
 
+int64_t parts_stored_bytes(const struct parts *parts); /* wherever they are */
 /* Bytes stored without a gap from the start: the "last offset". */
 int64_t parts_offset(const struct parts *parts);
 

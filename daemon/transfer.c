@@ -110,10 +110,8 @@ void transfer_look(const struct transfer *transfer, struct transfer_view *ret)
 {
     *ret = (struct transfer_view){ .name = transfer->name,
                                    .lanes = transfer->lanes.count,
+                                   .stored = parts_stored_bytes(transfer->parts),
                                    .length = transfer->parts->length };
-    for (int part = 0; part < transfer->parts->count; part++)
-        if (transfer->parts->state[part] == PART_STORED)
-            ret->stored += parts_length(transfer->parts, part);
     ret->bytes_per_s = transfer->lane_rate * 1000 * (double)ret->lanes;
 }
 

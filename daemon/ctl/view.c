@@ -2,8 +2,9 @@
 /* The queue as its own functions and indexes show it. */
 #include "daemon/ctl/view.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+#include "lib/queue/queue_look.h"
 
 #define DEAD_MAX   10000 /* more of them are not told apart */
 #define ENDED_MAX  1000  /* tasks that ended last: a commit is looked for among them */
@@ -13,9 +14,9 @@
 
 static int64_t number_of(const char *line, const char *name)
 {
-    AUTO_TEXT char *mark = mem_print(" %s=", name);
-    const char *at = strstr(line, mark);
-    return at ? strtoll(at + strlen(mark), NULL, 10) : 0;
+    int64_t number = 0;
+    (void)queue_stat_number(line, name, &number);
+    return number;
 }
 
 static char *word_of(const char *line, const char *name)

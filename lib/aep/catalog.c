@@ -129,10 +129,15 @@ static void read_answer(struct catalog_list *list)
         check_batch(list);
 }
 
+static void say_unknown(struct catalog_list *list)
+{
+    fault_set(&list->fault, ERR_NOT_FOUND, "Catalog does not know batch %s", list->batch);
+}
+
 static void check_batch(struct catalog_list *list)
 {
     if (list->count == 0)
-        fault_set(&list->fault, ERR_NOT_FOUND, "Catalog does not know batch %s", list->batch);
+        say_unknown(list);
     else if (list->count > 1 || strcmp(list->batches[0].id, list->batch) != 0)
         fault_set(&list->fault, ERR_BAD_RESPONSE, "Catalog answers with batch %s instead of %s",
                   list->batches[0].id, list->batch);
@@ -161,7 +166,7 @@ static bool search_on(struct catalog_list *list)
         return false;
     list->start = begins ? 0 : list->start + (int)list->count;
     if (!begins && (list->count == 0 || list->start > SEARCH_MAX)) {
-        fault_set(&list->fault, ERR_NOT_FOUND, "Catalog does not know batch %s", list->batch);
+        say_unknown(list);
         return false;
     }
     list->searching = true;

@@ -2,6 +2,7 @@
 /* Reading and mending the tree: one row and one function per verb of queue_look.h. */
 #include "lib/queue/queue_look.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/queue/queue_parts.h"
@@ -72,4 +73,17 @@ static enum err read_fix(struct queue_run *run, const struct redisReply *reply)
 {
     run->op->number = redis_reply_int(reply);
     return OK;
+}
+
+bool queue_stat_number(const char *line, const char *name, int64_t *ret)
+{
+    size_t len = strlen(name);
+    while ((line = strchr(line, ' '))) {
+        line++;
+        if (strncmp(line, name, len) == 0 && line[len] == '=') {
+            *ret = strtoll(line + len + 1, NULL, 10);
+            return true;
+        }
+    }
+    return false;
 }

@@ -6,6 +6,8 @@
 #include "lib/queue/queue.h"
 
 void queue_stat(struct queue *queue, struct queue_op *op); /* text: one line per dataset */
+/* A number of such a line, "<dataset> name=number …"; false, and no change, without it. Pure. */
+bool queue_stat_number(const char *line, const char *name, int64_t *ret);
 
 /* text: a field of any task; `found` is false if there is no such field or task. */
 void queue_field(struct queue *queue, struct queue_op *op, const char *id, const char *name);

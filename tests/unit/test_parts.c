@@ -50,6 +50,7 @@ static void test_runs_and_offset(void **state)
     struct s3_part ten = stored(10), five = stored(5);
     parts_store(&parts, 1, &ten);
     assert_int_equal(parts_offset(&parts), 0); /* a hole before it */
+    assert_int_equal(parts_stored_bytes(&parts), 10);
     parts_put_back(&parts, 0);
     assert_int_equal(parts_take(&parts, 9, &first), 1);
     assert_int_equal(first, 0);
@@ -57,6 +58,7 @@ static void test_runs_and_offset(void **state)
     assert_int_equal(parts_offset(&parts), 20);
     parts_store(&parts, 2, &five);
     assert_int_equal(parts_offset(&parts), 25);
+    assert_int_equal(parts_stored_bytes(&parts), 25);
     assert_int_equal(parts.stored, 3);
     assert_int_equal(parts.part[2].number, 3);
     parts_release(&parts);
