@@ -49,13 +49,13 @@ static const char *batch_id(const struct queue_task *lease)
     return strrchr(lease->id, '/') + 1;
 }
 
-char *commit_key_of(const struct core *core, const struct dataset_settings *dataset,
+char *commit_key_of(const struct settings *settings, const struct dataset_settings *dataset,
                     const char *template, const char *batch, int64_t created,
                     int64_t generation)
 {
     struct buf key = BUF_INIT(S3_KEY_MAX * 4);
     key_build(template,
-              &(struct key_values){ .prefix = core->settings->s3.prefix,
+              &(struct key_values){ .prefix = settings->s3.prefix,
                                     .dataset = dataset->as,
                                     .dataset_id = dataset->id,
                                     .batch = batch,
@@ -68,7 +68,7 @@ char *commit_key_of(const struct core *core, const struct dataset_settings *data
 char *commit_key(const struct core *core, const struct dataset_settings *dataset,
                  const struct queue_task *lease)
 {
-    return commit_key_of(core, dataset, core->settings->s3.manifest, batch_id(lease),
+    return commit_key_of(core->settings, dataset, core->settings->s3.manifest, batch_id(lease),
                          lease->order, queue_id_generation(lease->id));
 }
 

@@ -11,7 +11,7 @@ extern const struct task_kind commit_kind;
 char *commit_key(const struct core *core, const struct dataset_settings *dataset,
                  const struct queue_task *lease);
 /* The key that a template gives for something about this batch; mem_free it. */
-char *commit_key_of(const struct core *core, const struct dataset_settings *dataset,
+char *commit_key_of(const struct settings *settings, const struct dataset_settings *dataset,
                     const char *template, const char *batch, int64_t created,
                     int64_t generation);
 

@@ -158,18 +158,6 @@ static void add_traffic(const struct traffic *traffic, struct emf_sample *ret)
     }
 }
 
-static double worst_lag_s(const struct health_view *view)
-{
-    const struct core *core = view->core;
-    int64_t worst = -1000;
-    for (size_t i = 0; i < core->settings->datasets; i++) {
-        int64_t lag = figures_lag_ms(&core->figures->dataset[i], &core->settings->dataset[i],
-                                     view->now_aep);
-        worst = lag > worst ? lag : worst;
-    }
-    return (double)worst / 1000;
-}
-
 static void look(struct exporter *exporter, struct emf_sample *ret)
 {
     const struct core *core = exporter->core;
@@ -190,7 +178,7 @@ static void look(struct exporter *exporter, struct emf_sample *ret)
         .delay_seconds = metrics->batch_delay.sum_s,
         .cpu_seconds = process.cpu_s,
         .dead_tasks = core->figures->answered_at.us ? (double)core->figures->queue.dead : -1,
-        .lag_seconds = worst_lag_s(&view),
+        .lag_seconds = (double)figures_worst_lag_ms(core, view.now_aep) / 1000,
         .not_ready = !view.ready,
         .resident_bytes = (double)process.resident_bytes,
         .open_fds = (double)process.open_fds,

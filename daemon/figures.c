@@ -138,3 +138,19 @@ int64_t figures_lag_ms(const struct dataset_figures *figures,
         from = figures->oldest_due;
     return from < now.ms ? now.ms - from : 0;
 }
+
+int64_t figures_dataset_lag_ms(const struct core *core, size_t dataset, struct wall now)
+{
+    return figures_lag_ms(&core->figures->dataset[dataset], &core->settings->dataset[dataset],
+                          now);
+}
+
+int64_t figures_worst_lag_ms(const struct core *core, struct wall now)
+{
+    int64_t worst = -1;
+    for (size_t i = 0; i < core->settings->datasets; i++) {
+        int64_t lag = figures_dataset_lag_ms(core, i, now);
+        worst = lag > worst ? lag : worst;
+    }
+    return worst;
+}

@@ -49,6 +49,10 @@ void figures_read(struct figures *figures, const struct settings *settings, cons
 int64_t figures_lag_ms(const struct dataset_figures *figures,
                        const struct dataset_settings *settings, struct wall now);
 
+/* The same of a configured dataset by its number, and of the one that lags most. */
+int64_t figures_dataset_lag_ms(const struct core *core, size_t dataset, struct wall now);
+int64_t figures_worst_lag_ms(const struct core *core, struct wall now);
+
 /* How long a question has been out, or the last one took. */
 int64_t figures_wait_ms(const struct figures *figures, struct mono now);
 

@@ -262,33 +262,24 @@ static const char *span_text(int64_t ms, char *text, size_t size)
     return text;
 }
 
-static int64_t lag_of(const struct core *core, size_t dataset)
-{
-    return figures_lag_ms(&core->figures->dataset[dataset], &core->settings->dataset[dataset],
-                          aep_now(core->aep));
-}
-
 void health_line(struct health *health, char *text, size_t size)
 {
     const struct core *core = health->core;
     struct scheduler_figures figures;
     struct health_view view;
     char lag[24];
-    int64_t most = -1;
     scheduler_figures(core->scheduler, &figures);
     health_look(health, &view);
-    for (size_t i = 0; i < core->settings->datasets; i++) {
-        int64_t ms = lag_of(core, i);
-        most = ms > most ? ms : most;
-    }
     snprintf(text, size,
              "%s, %zu datasets, lag %s, %zu files and %zu control tasks running, %" PRId64
              " batches committed, %" PRId64 " given up",
              view.draining ? "draining"
              : view.ready  ? "ready"
                            : "not ready",
-             core->settings->datasets, span_text(most, lag, sizeof lag), figures.files,
-             figures.control, core->metrics.batches_committed, core->metrics.dead_letters);
+             core->settings->datasets,
+             span_text(figures_worst_lag_ms(core, view.now_aep), lag, sizeof lag),
+             figures.files, figures.control, core->metrics.batches_committed,
+             core->metrics.dead_letters);
 }
 
 static void answer_lines(struct health *health, struct unixsock_answer *answer, bool verbose)
@@ -304,12 +295,13 @@ static void answer_lines(struct health *health, struct unixsock_answer *answer, 
     for (size_t i = 0; i < core->settings->datasets; i++) {
         const struct dataset_figures *dataset = &core->figures->dataset[i];
         char lag[24], at[WALL_TEXT_SIZE];
-        buf_print(&answer->body,
-                  "%s  lag %s  last commit %s  %" PRId64 " batches and %" PRId64
-                  " files to go%s\n",
-                  core->settings->dataset[i].as, span_text(lag_of(core, i), lag, sizeof lag),
-                  dataset->committed_at ? wall_text((struct wall){ dataset->committed_at }, at)
-                                        : "never",
-                  dataset->uncommitted, dataset->open_files, dataset->paused ? "  paused" : "");
+        buf_print(
+            &answer->body,
+            "%s  lag %s  last commit %s  %" PRId64 " batches and %" PRId64 " files to go%s\n",
+            core->settings->dataset[i].as,
+            span_text(figures_dataset_lag_ms(core, i, aep_now(core->aep)), lag, sizeof lag),
+            dataset->committed_at ? wall_text((struct wall){ dataset->committed_at }, at)
+                                  : "never",
+            dataset->uncommitted, dataset->open_files, dataset->paused ? "  paused" : "");
     }
 }

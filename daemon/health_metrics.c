@@ -30,8 +30,7 @@ static double watermark(const struct health_view *view, size_t dataset)
 
 static double lag(const struct health_view *view, size_t dataset)
 {
-    int64_t ms = figures_lag_ms(figures_of(view, dataset),
-                                &view->core->settings->dataset[dataset], view->now_aep);
+    int64_t ms = figures_dataset_lag_ms(view->core, dataset, view->now_aep);
     return ms < 0 ? -1 : (double)ms / 1000;
 }
 

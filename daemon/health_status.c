@@ -76,7 +76,7 @@ static void write_dataset(const struct health_view *view, size_t index, struct b
     buf_print(out, ",\"watermark_ms\":%" PRId64 ",", core->tail_memory[index]->watermark_ms);
     write_seconds(out, "watermark_age_s", seen > 0 ? view->now_aep.ms - seen : -1);
     buf_add_char(out, ',');
-    write_seconds(out, "lag_s", figures_lag_ms(figures, settings, view->now_aep));
+    write_seconds(out, "lag_s", figures_dataset_lag_ms(core, index, view->now_aep));
     buf_add_char(out, ',');
     write_time(out, "oldest_due", figures->oldest_due);
     buf_add_char(out, ',');

@@ -205,9 +205,9 @@ static void on_head(struct upload *upload)
 static void start_head(struct locate *locate)
 {
     if (!locate->searching)
-        locate->key =
-            commit_key_of(locate->core, locate->dataset, locate->core->settings->s3.manifest,
-                          locate->batch, locate->created, 1);
+        locate->key = commit_key_of(locate->core->settings, locate->dataset,
+                                    locate->core->settings->s3.manifest, locate->batch,
+                                    locate->created, 1);
     call_s3(locate, (struct s3_call){ .op = S3_HEAD }, on_head);
 }
 
@@ -272,8 +272,8 @@ static void on_record(struct upload *upload)
 static void start_record(struct locate *locate)
 {
     mem_free(locate->key);
-    locate->key = commit_key_of(locate->core, locate->dataset, LOCATE_REVOCATION, locate->batch,
-                                locate->created, 1);
+    locate->key = commit_key_of(locate->core->settings, locate->dataset, LOCATE_REVOCATION,
+                                locate->batch, locate->created, 1);
     call_s3(locate, (struct s3_call){ .op = S3_HEAD }, on_record);
 }
 

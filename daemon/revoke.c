@@ -261,8 +261,8 @@ static void put_record(struct revoke *revoke, const char *batch, int64_t created
                                         .created = created },
                  record);
     mem_free(revoke->key);
-    revoke->key =
-        commit_key_of(revoke->core, revoke->dataset, LOCATE_REVOCATION, batch, created, 1);
+    revoke->key = commit_key_of(revoke->core->settings, revoke->dataset, LOCATE_REVOCATION,
+                                batch, created, 1);
     s3_call_release(&revoke->put.call);
     revoke->put.call =
         (struct s3_call){ .op = S3_PUT,
@@ -359,8 +359,9 @@ static void discard(struct revoke *revoke, const char *batch, int64_t created)
     }
     discard_release(&revoke->discard);
     mem_free(revoke->manifest_key);
-    revoke->manifest_key = commit_key_of(
-        revoke->core, revoke->dataset, revoke->core->settings->s3.manifest, batch, created, 1);
+    revoke->manifest_key =
+        commit_key_of(revoke->core->settings, revoke->dataset,
+                      revoke->core->settings->s3.manifest, batch, created, 1);
     revoke->discard = (struct discard){ .core = revoke->core,
                                         .dataset = revoke->dataset,
                                         .batch = batch,

@@ -2,24 +2,14 @@
 /* What the bucket holds of a batch: its manifest and its revocation, by HEAD. */
 #include "daemon/ctl/trace.h"
 
-#include <string.h>
-
+#include "daemon/commit.h"
 #include "daemon/locate.h"
-
-#define KEY_MAX 4096
 
 static char *key_of(const struct trace *trace, const struct dataset_settings *dataset,
                     const char *template)
 {
-    struct buf key = BUF_INIT(KEY_MAX);
-    struct key_values values = { .prefix = trace->ctl->settings.s3.prefix,
-                                 .dataset = dataset->as,
-                                 .dataset_id = dataset->id,
-                                 .batch = trace->batch,
-                                 .created.ms = trace->created,
-                                 .generation = trace->generation };
-    key_build(template, &values, &key);
-    return buf_take(&key);
+    return commit_key_of(&trace->ctl->settings, dataset, template, trace->batch, trace->created,
+                         trace->generation);
 }
 
 /* Whether there is such an object; a line for it, or for why that is not known. */
