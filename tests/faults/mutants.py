@@ -62,8 +62,8 @@ TABLE = [
     Mutant("released-not-ready", QUEUE, "  else\n    enqueue(task)\n  end\nend\n\nlocal function fail",
            "  end\nend\n\nlocal function fail"),
     Mutant("done-keeps-lease", QUEUE,
-           "call('ZREM', lease_key(task), task.id)\n  set_fields(task, fields)\n  return { 'ok', complete",
-           "set_fields(task, fields)\n  return { 'ok', complete"),
+           "call('ZREM', lease_key(task), task.id)\n  set_fields(task, fields)\n  if task.kind == 'batch'",
+           "set_fields(task, fields)\n  if task.kind == 'batch'"),
     # ---- listing
     Mutant("cursor-not-compared", QUEUE, "if task.offset ~= previous then", "if false then",
            test="test_queue_library.py::test_fan_compares_the_cursor"),
