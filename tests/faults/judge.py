@@ -12,6 +12,8 @@ from oracle import Oracle, encode_segment
 PREFIX = "lake/"
 HOUSEKEEPING = re.compile(r"(^|/)_sluice/")
 MANIFEST = re.compile(r"_sluice/manifests/dt=[^/]+/([^/]+)\.json$")
+RECORD = re.compile(r"_sluice/(manifests|revocations)/")  # what readers go by
+GENERATION = re.compile(r"/_generation=(\d+)/")
 READ_AGAIN = 2 << 20  # what the kernels hold when a daemon dies
 MUTATIONS = {"submit", "fan", "claim", "save", "done", "fail", "release"}
 SPOILS = {"NoSuchUpload", "InvalidPart", "EntityTooSmall", "BadDigest", "OperationAborted",
@@ -34,7 +36,7 @@ class Memory:
     def objects(self, prefix):
         """{key: (size, last modified)}; housekeeping is not the reader's."""
         return {key: (len(item.body), LONG_AGO) for key, item in self.store.objects.items()
-                if key.startswith(prefix) and (MANIFEST.search(key) or
+                if key.startswith(prefix) and (RECORD.search(key) or
                                                not HOUSEKEEPING.search(key))}
 
     def uploads(self, prefix):
@@ -165,7 +167,7 @@ class Judge:
 
     def on_stored(self, key, made, before):
         """An object is about to be created."""
-        if HOUSEKEEPING.search(key) and not MANIFEST.search(key):
+        if HOUSEKEEPING.search(key) and not RECORD.search(key):
             return
         self.want("I3", before is None, f"{key} is written over")
         found = MANIFEST.search(key)
@@ -198,9 +200,16 @@ class Judge:
     # ---- after it
 
     def complete(self):
-        """Has every batch its manifest?"""
+        """Has every batch its manifest, and its revocation if it was taken back?"""
         return all(batch.id in self.manifests for batch in self.world.batches.values()
-                   if self.expected(batch))
+                   if self.expected(batch)) and not self.unrevoked()
+
+    def unrevoked(self):
+        """The batches that were taken back, that nothing replaces, and that readers count."""
+        return [batch.id for batch in self.world.batches.values()
+                if batch.expected() == "any" and not batch.successor
+                and batch.id in self.manifests
+                and self.key_of(batch, "revocations") not in self.lab.store.objects]
 
     def leaks(self):
         """How many uploads may be left over. An orderly stop leaves none."""
@@ -215,8 +224,21 @@ class Judge:
                       allow_uploads=self.leaks()).judge()
         for check in told.failed():
             self.wrong("bucket", f"{check}: {'; '.join(told.problems[check][:3])}")
+        self.check_replays()
         self.read_again()
         Tree(self.lab.redis_content(), self).check()
+
+    def check_replays(self):
+        """A dataset that was replayed has one more generation, with all its batches."""
+        for _, dataset, _, _ in self.scenario.jobs if self.scenario.copies > 1 else ():
+            found = {int(match[1]) for key in self.lab.store.objects
+                     if f"{PREFIX}{dataset}/" in key and (match := GENERATION.search(key))}
+            self.want("replay", len(found) <= 1, f"{dataset}: generations {sorted(found)}")
+            for batch in self.world.of_dataset(dataset):
+                good = not self.expected(batch) or any(
+                    self.key_of(batch, "manifests", generation) in self.lab.store.objects
+                    for generation in found)
+                self.want("replay", good, f"{batch.id} is in none of {sorted(found)}")
 
     def read_again(self):
         """A fault costs at most one part of a file, unless it spoils the whole upload."""
@@ -226,14 +248,17 @@ class Judge:
             for file_id, file in batch.data():
                 sent = self.lab.state.counters.sent[f"{file_id}/{file.name}"]
                 part = min(file.size, 5 << 20) + READ_AGAIN
-                most = file.size * (1 + whole) + (len(struck) + self.lab.lapses) * part
+                most = file.size * (self.scenario.copies + whole) + \
+                    (len(struck) + self.lab.lapses) * part
                 self.want("restart", sent <= most,
                           f"{file.name}: {sent} bytes read of {file.size}, most {most}")
 
-    def manifest_key(self, batch):
-        """Where a batch's manifest is."""
+    @staticmethod
+    def key_of(batch, what, generation=1):
+        """Where a batch's manifest (or its revocation) is."""
         day = datetime.datetime.fromtimestamp(batch.created / 1000, datetime.timezone.utc)
-        return (f"{PREFIX}{batch.dataset}/_sluice/manifests/dt={day:%Y-%m-%d}/"
+        folder = "" if generation == 1 else f"_generation={generation}/"
+        return (f"{PREFIX}{batch.dataset}/{folder}_sluice/{what}/dt={day:%Y-%m-%d}/"
                 f"{encode_segment(batch.id)}.json")
 
 

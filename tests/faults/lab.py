@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -25,15 +26,16 @@ from ims import Ims, ims_error
 from judge import PREFIX, Judge
 from resp import Proxy
 from store import ACCESS_KEY, BUCKET, SECRET_KEY, Front, Store, half_answer
-from wire import Half, Lost, Op, Wire
+from wire import NO_POLL, Half, Lost, Op, Wire
 from world import Sluiced, spawn, write_secret, yaml_text
-from ground import World
+from ground import World, now_ms
 
 LEASE_MS = 60_000
 IDLE_S, STUCK_S = 0.04, 0.8  # nothing happens; nothing happens although tasks are leased
+POLL_MS = 100
 DEADLINE_S = 25
 DRAIN_S = 15
-LOOKS = 2  # at the late batches before they become readable
+LOOKS = 2  # at what is not yet readable before the platform goes on
 AFTERLIFE_S = 0.25  # how long a resumed zombie may do harm
 POLLED = {"batches": 12, "batch": 6}  # listings that go on for ever: so many are points
 
@@ -78,8 +80,9 @@ class Lab:
         self.resumed = self.turn = None
         self.snapshots = None
         self.skew = self.crashes = self.retries = self.lapses = self.jumps = 0
+        self.acts, self.acted, self.acted_at = [], 0, 0
         self.last_move = 0
-        self.poll = "100ms"  # of the tails
+        self.poll = f"{POLL_MS}ms"  # of the tails
 
     # ---- servers, for all runs
 
@@ -131,7 +134,12 @@ class Lab:
         @web.middleware
         async def wired(request, handler):
             return await self.through(slot, request, handler)
+
+        async def hide_time(_request, response):
+            if self.scenario.changes:
+                response.headers.pop("Date", None)
         app = web.Application(middlewares=[wired, gateway.front])
+        app.on_response_prepare.append(hide_time)
         for service in (Ims(self.state), Catalog(self.state), Access(self.state)):
             app.add_routes(service.routes())
         return web.AppRunner(app, access_log=None)
@@ -147,8 +155,10 @@ class Lab:
         subject = request.query.get("path") or request.match_info.get("id") or \
             request.query.get("dataSet", "")
         first = request.headers.get("Range", "").removeprefix("bytes=").split("-")[0]
+        if request.query.get("orderBy") == "desc:updated":
+            subject += " by change"
         op = Op("ims" if verb.startswith("ims") else "aep", verb,
-                f"{subject} {first}".strip(), slot, polls=POLLED.get(verb, 1 << 30))
+                f"{subject} {first}".strip(), slot, polls=POLLED.get(verb, NO_POLL))
 
         async def carry_out():
             return await handler(request)
@@ -186,7 +196,8 @@ class Lab:
             "aep": {"endpoint": aep, "ims_endpoint": aep, "org": world.org,
                     "client_id": world.client_id, "sandbox": world.sandbox,
                     "client_secret_file": str(self.directory / "secret"),
-                    "requests_per_second": 5000, "window_start": 32, "settle": "0s"},
+                    "requests_per_second": 5000, "window_start": 32, "settle": "0s"} |
+                   self.changes(),
             "s3": {"endpoint": s3, "bucket": BUCKET, "prefix": PREFIX,
                    "credentials_file": str(self.directory / "credentials")},
             "transfer": {"memory": "16MiB", "part_size": "5MiB"},
@@ -197,9 +208,14 @@ class Lab:
                           "order": self.scenario.mode} for name in world.datasets],
         }
 
+    def changes(self):
+        """Where the platform changes what is stored, the daemon asks for it often (and goes by
+        its own clock, for a Date knows no milliseconds)."""
+        return {"overlap": "300ms", "sweep": "100ms"} if self.scenario.changes else {}
+
     def start_of(self):
         """The tail finds everything, or nothing that a job should find."""
-        return "2020-01-01" if self.scenario.route == "tail" else "2026-01-01"
+        return "2026-01-01" if self.scenario.route == "backfill" else "2020-01-01"
 
     def launch(self, slot):
         """Starts a daemon in its slot."""
@@ -278,10 +294,10 @@ class Lab:
         """Redis is as it was, S3 is as it became; one daemon begins there."""
         store, skew = self.store, self.skew
         self.begin(scenario, store, (), None)
-        self.skew = skew
+        self.skew, self.acted_at = skew, now_ms()
         self.restore(snapshot)
         self.judge.manifests = [batch.id for batch in scenario.world.batches.values()
-                                if self.judge.manifest_key(batch) in store.objects]
+                                if self.judge.key_of(batch, "manifests") in store.objects]
         return await self.finish(1)
 
     def begin(self, scenario, store, strikes, dice):
@@ -292,6 +308,7 @@ class Lab:
         self.state.world = scenario.world
         self.state.faults, self.state.counters, self.state.tokens = Faults(), Counters(), {}
         self.resumed = asyncio.Event()
+        self.acts, self.acted, self.acted_at = list(scenario.acts), 0, 0
         self.skew = self.crashes = self.retries = self.lapses = self.jumps = 0
         for slot in self.slots:
             (slot.directory / "log").write_text("", encoding="utf-8")
@@ -337,14 +354,15 @@ class Lab:
         """Until all is done, or nothing goes on."""
         deadline = time.monotonic() + DEADLINE_S
         self.last_move = time.monotonic()
-        late = list(self.scenario.late)
-        while not (not late and self.judge.complete() and self.at_rest()):
+        while self.acts or not self.judge.complete() or not self.at_rest():
             if self.judge.problems:
                 return
             if time.monotonic() > deadline:
                 missing = [batch.id for batch in self.scenario.world.batches.values()
                            if self.judge.expected(batch) and batch.id not in self.judge.manifests]
                 self.judge.wrong("I0", f"not finished; without manifest: {missing}; "
+                                       f"not revoked: {self.judge.unrevoked()}; "
+                                       f"acts to come: {len(self.acts)}; "
                                        f"slots {[slot.state for slot in self.slots]}; "
                                        f"{self.stat()}")
                 return
@@ -352,7 +370,7 @@ class Lab:
             self.tend()
             idle = time.monotonic() - self.last_move
             if idle > IDLE_S:
-                self.pass_time(idle, late)
+                self.pass_time(idle)
 
     def tend(self):
         """Daemons that ended are started again, as systemd would."""
@@ -383,7 +401,7 @@ class Lab:
 
     # ---- time
 
-    def pass_time(self, idle, late):
+    def pass_time(self, idle):
         """Nothing happens: what is everybody waiting for?"""
         self.order_jobs()
         leased, delayed, dead = self.waiting()
@@ -395,12 +413,19 @@ class Lab:
             self.retries += 1
             for task in dead:
                 self.call("retry", task)
-        elif late and self.jumps >= LOOKS:
-            late.pop(0).set_status("success")
+        elif self.acts and (self.jumps >= LOOKS or self.judge.complete()):
+            self.act()
         if delayed:
             self.jumps += 1
             self.jump(delayed - self.now() + 1)
+        elif self.scenario.changes:
+            self.jump(POLL_MS)  # the tails look again
         self.last_move = time.monotonic()
+
+    def act(self):
+        """The platform does something."""
+        self.acts.pop(0)()
+        self.acted, self.acted_at, self.jumps = self.acted + 1, now_ms(), 0
 
     def waiting(self):
         """(tasks leased, when the next delayed one is due, dead letters); tails do not count."""
@@ -449,19 +474,23 @@ class Lab:
     def order_jobs(self):
         """The operator asks until the queue knows the dataset, and again if it was lost before
         a daemon could write it down."""
-        for dataset, begin, end in self.scenario.jobs:
-            task = f"j/{dataset}/{begin}-{end}"
-            written = any(f"{dataset}/_sluice/jobs/{begin}-{end}" in key
-                          for key in self.store.objects)
-            if not written and not self.redis.exists(f"sluice:t:{task}"):
-                self.call("backfill", dataset, begin, end)
+        for verb, dataset, begin, end in self.scenario.jobs:
+            if not self.records(verb, dataset, begin, end) and \
+                    not self.redis.exists(f"sluice:t:{task_of_job(verb, dataset, begin, end)}"):
+                self.call(verb, dataset, begin, end)
+
+    def records(self, verb, dataset, begin, end):
+        """What the daemons have written down about a job."""
+        name = re.compile(f"{dataset}/_sluice/jobs/" + r"replay/\d+/" * (verb == "replay")
+                          + f"{begin}-{end}")
+        return [key for key in self.store.objects if name.search(key)]
 
     def at_rest(self):
         """Is there nothing left to do?"""
         pipe = self.redis.pipeline(transaction=False)
         names = list(self.scenario.world.datasets)
         for name in names:
-            pipe.exists(f"sluice:t:tail/{name}")
+            pipe.hget(f"sluice:t:tail/{name}", "swept")
         for name in names:
             pipe.smembers(f"sluice:open-files:{name}")
             for key in ("order", "unlisted", "ready:x:live", "ready:x:backfill",
@@ -471,14 +500,14 @@ class Lab:
         answers = pipe.execute()
         tails, work = answers[:len(names)], answers[len(names):]
         busy = any(not task.startswith("tail/") for tasks in work for task in tasks)
-        return not busy and all(tails) and all(self.job_done(*job)
-                                               for job in self.scenario.jobs)
+        since = self.acted_at if self.scenario.changes else 0
+        return not busy and all(swept and int(swept) >= since for swept in tails) \
+            and all(self.job_done(*job) for job in self.scenario.jobs)
 
-    def job_done(self, dataset, begin, end):
+    def job_done(self, *job):
         """Done, in Redis or (if Redis lost it afterwards) in the ledger."""
-        status = self.redis.hget(f"sluice:t:j/{dataset}/{begin}-{end}", "status")
-        noted = any(f"{dataset}/_sluice/jobs/{begin}-{end}.done" in key
-                    for key in self.store.objects)
+        status = self.redis.hget(f"sluice:t:{task_of_job(*job)}", "status")
+        noted = any(".done" in key for key in self.records(*job))
         return status == "completed" or (status is None and noted)
 
     def redis_content(self):
@@ -516,6 +545,11 @@ class Lab:
             pipe.restore(key, 0, value)
         pipe.execute()
         self.judge.forget()
+
+
+def task_of_job(verb, dataset, begin, end):
+    """The id of its task."""
+    return f"j/{dataset}/{'replay/' * (verb == 'replay')}{begin}-{end}"
 
 
 AEP_ERRORS = {

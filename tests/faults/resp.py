@@ -6,7 +6,7 @@ import re
 import socket
 import struct
 
-from wire import Half, Lost, Op
+from wire import NO_POLL, Half, Lost, Op
 
 POLLS = {"tick", "beat", "fix"}  # go on for ever
 ERRORS = {
@@ -88,7 +88,7 @@ def name_op(words, slot):
     if verb == "claim":
         return Op("redis", verb, " ".join(words[6:8]), slot)
     subject = words[4] if len(words) > 4 else ""
-    return Op("redis", verb, subject, slot, polls=4 if subject.startswith("tail/") else 1 << 30)
+    return Op("redis", verb, subject, slot, polls=4 if subject.startswith("tail/") else NO_POLL)
 
 
 class Proxy:

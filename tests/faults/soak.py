@@ -66,7 +66,7 @@ async def soak(lab, minutes, seed):
     sets = [world.dataset(), world.dataset()]
     metronome, figures = Metronome(seed), []
     lab.redis.flushall()
-    lab.begin(Scenario(world, "concurrent", "tail", []), Store(None), (), metronome)
+    lab.begin(Scenario("soak", world, "concurrent", "tail", []), Store(None), (), metronome)
     lab.poll = "1s"
     lab.snapshots = None
     began = sampled = time.monotonic()
@@ -80,7 +80,7 @@ async def soak(lab, minutes, seed):
                 lab.tend()
                 idle = time.monotonic() - lab.last_move
                 if idle > 1:
-                    lab.pass_time(idle, [])
+                    lab.pass_time(idle)
             if time.monotonic() > sampled + SAMPLE_S:
                 sampled = time.monotonic()
                 pid = lab.slots[0].process.pid

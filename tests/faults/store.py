@@ -332,7 +332,10 @@ class Front:
         """One request, as an operation of the wire."""
         self.lab.transports.add(request.transport)
         judge = self.lab.judge
-        body = await request.content.read()
+        try:
+            body = await request.content.read()
+        except ConnectionResetError:  # its daemon was killed meanwhile
+            return web.Response()
         if judge.closed:  # its daemon is dead, and its run is over
             return web.Response()
         query = dict(urllib.parse.parse_qsl(request.query_string, keep_blank_values=True))

@@ -11,6 +11,10 @@ import signal
 from dataclasses import dataclass
 
 
+NO_POLL = 1 << 30
+REPEATED = {"head", "get", "hget", "batch"}  # go on for a while when something was withdrawn
+
+
 class Lost(Exception):
     """There is no answer: the connection ends."""
 
@@ -30,7 +34,8 @@ class Op:
     verb: str
     subject: str
     slot: int
-    polls: int = 1 << 30  # how many of its repetitions are points: it goes on when idle
+    polls: int = NO_POLL  # how many of its repetitions are points (anew after each act of the
+    #                       platform): it goes on when idle
     instead: object = None
     occurrence: int = 0
     name: str = ""
@@ -160,7 +165,10 @@ class Wire:
         self.struck = []
 
     def _number(self, op):
-        key = (op.service, op.verb, op.subject)
+        if self.lab.scenario.changes and op.verb in REPEATED:
+            op.polls = 2
+        polled = op.polls < NO_POLL and self.lab.acted
+        key = (op.service, op.verb, op.subject, f"after act {self.lab.acted}" if polled else "")
         self.seen[key] += 1
         op.occurrence = self.seen[key]
         op.name = " ".join(filter(None, key)) + f" #{op.occurrence}"
