@@ -23,6 +23,7 @@ QUEUE, STEPS, COMMIT = "lib/queue/queue.lua", "daemon/file_steps.c", "daemon/com
 AT_ONCE = 2
 PATIENCE_S = 1800  # for one stage
 STAGES = (["--seed", "5", "single", "--sample", "150"], ["--seed", "900", "random", "150"],
+          ["--seed", "7", "--scenario", "lived", "single", "--sample", "100"],
           ["--seed", "6", "single", "--sample", "700"], ["--seed", "2000", "random", "500"],
           ["rollback"])
 
@@ -137,6 +138,19 @@ TABLE = [
            "return clears(file);"),
     Mutant("open-batch-skipped", "daemon/batch.c",
            "        look_again(batch, info->state, info->status);", "        skip(batch, \"failed\");"),
+    # ---- what becomes of stored batches
+    Mutant("rows-below-not-revoked", "daemon/revoke.c",
+           "revoke->last = revoke->at >= revoke->count;", "revoke->last = true;"),
+    Mutant("unclear-not-looked-at-again", "daemon/withdrawn.c",
+           "if (again && row->updated < withdrawn->oldest)",
+           "if (again && row->updated < 0)"),
+    Mutant("swept-although-failed", "daemon/tail.c", "    } else if (fault->code) {\n        metrics->sweeps_failed++;",
+           "    } else if (fault->code && false) {\n        metrics->sweeps_failed++;"),
+    Mutant("replaced-not-named", "daemon/lineage.c",
+           "lineage->replaces = list_of(lineage, false);", "lineage->replaces = NULL;"),
+    Mutant("replay-among-the-first", "lib/s3/key.c",
+           "        if (replay)\n            buf_print(&key, GENERATION",
+           "        if (replay && false)\n            buf_print(&key, GENERATION"),
 ]
 
 

@@ -375,6 +375,49 @@ static void endless_refusals_slow_down(void **state)
     stop(&rig, ims);
 }
 
+/* True if the machine was quick enough to ask in the last 5 % of the second token's life. */
+static bool refuses_while_asking(void)
+{
+    struct rig rig;
+    struct ims *ims = start(&rig);
+    struct asker asker;
+    rig_token(&rig, 1, "T1", "86399");
+    rig_token(&rig, 1, "T2", "3");
+    rig_token(&rig, 1, "T3", "1");
+    rig_token(&rig, ALWAYS, "T4", "86399");
+    ask(&rig, ims, &asker);
+    ims_reject(ims, "T1");
+    ask(&rig, ims, &asker);
+    assert_string_equal(asker.token, "T2");
+    rig_turn_for(&rig, (int)ims_expires_in_ms(ims) - 100);
+    bool in_time = ims_expires_in_ms(ims) > 20;
+    if (in_time) {
+        ask(&rig, ims, &asker);
+        SPIN(&rig, rig_count(&rig, TOKEN_ROW) == 3);
+        ims_reject(ims, "T2"); /* the second one: up to 4 s are waited after it */
+        in_time = ims_expires_in_ms(ims) == 0;
+    }
+    if (in_time) {
+        SPIN(&rig, ims_expires_in_ms(ims) > 0);
+        rig_turn_for(&rig, ims_expires_in_ms(ims) + 1);
+        struct mono before = clock_mono();
+        ask(&rig, ims, &asker); /* T3 is dead, and a second is over since it was asked for */
+        assert_string_equal(asker.token, "T4");
+        assert_true(mono_ms_between(before, clock_mono()) < 900);
+    }
+    stop(&rig, ims);
+    return in_time;
+}
+
+static void tokens_in_time_end_the_pause_after_a_refusal(void **state)
+{
+    (void)state;
+    int tries = 1;
+    while (!refuses_while_asking() && tries < 10)
+        tries++;
+    assert_true(tries < 10);
+}
+
 static void freeing_ends_waiters(void **state)
 {
     (void)state;
@@ -412,6 +455,7 @@ int main(void)
         cmocka_unit_test(old_tokens_serve_while_renewing_fails),
         cmocka_unit_test(only_the_refused_token_is_dropped),
         cmocka_unit_test(endless_refusals_slow_down),
+        cmocka_unit_test(tokens_in_time_end_the_pause_after_a_refusal),
         cmocka_unit_test(freeing_ends_waiters),
     };
     return cmocka_run_group_tests(tests, rig_setup_libraries, rig_release_libraries);
