@@ -158,7 +158,7 @@ def build(mutant, directory):
     """A broken program, or None if the text is not there once or does not compile."""
     tree = pathlib.Path(directory) / "tree"
     shutil.copytree(ROOT, tree, symlinks=True, ignore=shutil.ignore_patterns(
-        ".git", "bench", "__pycache__", "san-*", "fuzz", "lint-*"))
+        ".git", "bench", "__pycache__", "san-*", "fuzz", "lint-*", "root-*"))
     file = tree / mutant.file
     text = file.read_text(encoding="utf-8")
     if text.count(mutant.old) != 1:
