@@ -154,11 +154,16 @@ TABLE = [
 ]
 
 
+def needless(directory, names):
+    """What a copy of the tree does without: of what was built, all but the plain objects."""
+    built = pathlib.Path(directory) == ROOT / "build"
+    return set(names) - {"plain", "deps"} if built else {".git", "__pycache__"} & set(names)
+
+
 def build(mutant, directory):
     """A broken program, or None if the text is not there once or does not compile."""
     tree = pathlib.Path(directory) / "tree"
-    shutil.copytree(ROOT, tree, symlinks=True, ignore=shutil.ignore_patterns(
-        ".git", "bench", "__pycache__", "san-*", "fuzz", "lint-*", "root-*"))
+    shutil.copytree(ROOT, tree, symlinks=True, ignore=needless)
     file = tree / mutant.file
     text = file.read_text(encoding="utf-8")
     if text.count(mutant.old) != 1:
