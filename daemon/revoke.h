@@ -6,8 +6,9 @@
  *
  * Not every withdrawal is one for our readers: a consolidation makes its predecessors inactive,
  * but repeats their rows, and where our copies of the predecessors stay (lineage.c), so do their
- * rows; until the consolidation is withdrawn, for AEP brings no predecessor back. Only the successor tells the difference, and it may be named later than the status
- * changes: then the batch is looked at again.
+ * rows; until the consolidation is withdrawn, for AEP brings no predecessor back. Only the
+ * successor tells the difference, and it may be named later than the status changes: then the
+ * batch is looked at again.
  */
 #ifndef SLUICE_DAEMON_REVOKE_H
 #define SLUICE_DAEMON_REVOKE_H

@@ -4,11 +4,11 @@
 
 #include <string.h>
 
+#include "daemon/figures.h"
 #include "lib/queue/queue_look.h"
 
-#define DEAD_MAX   10000 /* more of them are not told apart */
-#define ENDED_MAX  1000  /* tasks that ended last: a commit is looked for among them */
-#define OLDEST_MAX 50    /* uncommitted batches: one of the tail is looked for among them */
+#define DEAD_MAX  10000 /* more of them are not told apart */
+#define ENDED_MAX 1000  /* tasks that ended last: a commit is looked for among them */
 
 /* ---- lines of name=value */
 
@@ -36,10 +36,21 @@ static void read_total(struct view *view, const char *line)
     view->rejected = number_of(line, "rejected");
 }
 
-static void read_dataset(struct view *view, const char *line)
+/* The same as the daemon shows. Of a dataset that is not configured (any more) no end is known. */
+static int64_t lag_of(const struct ctl *ctl, const char *id, const char *line)
+{
+    static const struct dataset_settings unknown = { .end_ms = -1 };
+    const struct dataset_settings *settings = settings_dataset(&ctl->settings, id);
+    struct dataset_figures figures = { .seen_to = number_of(line, "seen_to"),
+                                       .oldest_due = number_of(line, "oldest_due") };
+    return figures_lag_ms(&figures, settings ? settings : &unknown, loop_wall(ctl->loop));
+}
+
+static void read_dataset(const struct ctl *ctl, struct view *view, const char *line)
 {
     view->dataset = mem_grow(view->dataset, view->datasets + 1, sizeof *view->dataset);
-    view->dataset[view->datasets++] = (struct view_dataset){
+    struct view_dataset *dataset = &view->dataset[view->datasets++];
+    *dataset = (struct view_dataset){
         .id = mem_copy_bytes(line, strcspn(line, " ")),
         .order = word_of(line, "order"),
         .tail = word_of(line, "tail"),
@@ -49,8 +60,8 @@ static void read_dataset(struct view *view, const char *line)
                   number_of(line, "to_copy") + number_of(line, "gated"),
         .running = number_of(line, "running") + number_of(line, "copying"),
         .uncommitted = number_of(line, "uncommitted"),
-        .lag_ms = -1,
     };
+    dataset->lag_ms = lag_of(ctl, dataset->id, line);
 }
 
 static enum err read_stat(struct inquiry *inquiry, struct view *view, struct fault *fault)
@@ -65,7 +76,7 @@ static enum err read_stat(struct inquiry *inquiry, struct view *view, struct fau
         if (strncmp(line, "total ", 6) == 0)
             read_total(view, line);
         else if (*line)
-            read_dataset(view, line);
+            read_dataset(inquiry->ctl, view, line);
     return err;
 }
 
@@ -136,30 +147,6 @@ static enum err find_commits(struct inquiry *inquiry, struct view *view, struct 
     return err;
 }
 
-/* Batches of jobs may be years old without anything being late. */
-static enum err find_lag(struct inquiry *inquiry, struct view_dataset *dataset,
-                         struct fault *fault)
-{
-    const char *prefix = inquiry->ctl->settings.redis.prefix;
-    AUTO_TEXTS oldest = { 0 };
-    AUTO_TEXT char *order = mem_print("order:%s", dataset->id);
-    AUTO_TEXT char *open = mem_print("%sopen:tail/%s", prefix, dataset->id);
-    enum err err = range(inquiry, order, OLDEST_MAX - 1, false, &oldest, fault);
-    for (size_t i = 0; !err && i + 1 < oldest.count; i += 2) {
-        AUTO_TEXTS is = { 0 };
-        const char *word[] = { "SISMEMBER", open, oldest.text[i] };
-        err = inquiry_texts(inquiry, 3, word, &is, fault);
-        if (!err && inquiry_number_at(&is, 0) == 1) {
-            dataset->lag_ms =
-                loop_wall(inquiry->ctl->loop).ms - inquiry_number_at(&oldest, i + 1);
-            return OK;
-        }
-    }
-    if (!err && oldest.count < 2 * OLDEST_MAX && strcmp(dataset->tail, "none") != 0)
-        dataset->lag_ms = 0;
-    return err;
-}
-
 enum err view_read(struct inquiry *inquiry, struct view *ret, struct fault *fault)
 {
     *ret = (struct view){ 0 };
@@ -168,8 +155,6 @@ enum err view_read(struct inquiry *inquiry, struct view *ret, struct fault *faul
         err = count_dead(inquiry, ret, fault);
     if (!err)
         err = find_commits(inquiry, ret, fault);
-    for (size_t i = 0; !err && i < ret->datasets; i++)
-        err = find_lag(inquiry, &ret->dataset[i], fault);
     return err;
 }
 

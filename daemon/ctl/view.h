@@ -15,7 +15,7 @@ struct view_dataset {
     int64_t queued, running; /* tasks */
     int64_t uncommitted,
         dead;          /* batches found and not committed; dead letters, -1 = too many */
-    int64_t lag_ms;    /* age of the oldest batch that the tail wants committed; -1 = unknown */
+    int64_t lag_ms;    /* as in figures.h; -1 = not known yet */
     int64_t commit_ms; /* when the last batch was; 0 = not among the last ended tasks */
     char *committed;   /* … and which; NULL */
 };
