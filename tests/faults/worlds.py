@@ -118,6 +118,8 @@ def eventful(world):
         stored = world.eldest(chance.choice(list(world.datasets)), 4)
         some = chance.sample(stored, min(len(stored), chance.choice((1, 2, 2))))
         some.sort(key=lambda batch: (batch.created, batch.id))
+        for batch in some:
+            batch.expect = ""  # it may be taken back before it was stored
         if some:
             chance.choice((lambda: world.consolidate(some, updated=now_ms()),
                            lambda: world.replace(some, [60, 7], updated=now_ms()),
