@@ -17,13 +17,8 @@ const char *breaker_state_name(enum breaker_state state)
 
 /* Answers about one object: whoever gives them works, and knows us. */
 static const bool answers[ERR_COUNT] = {
-    [OK] = true,
-    [ERR_NOT_FOUND] = true,
-    [ERR_GONE] = true,
-    [ERR_EXISTS] = true,
-    [ERR_CONFLICT] = true,
-    [ERR_SOURCE_CHANGED] = true,
-    [ERR_NO_UPLOAD] = true,
+    [OK] = true,           [ERR_NOT_FOUND] = true,      [ERR_EXISTS] = true,
+    [ERR_CONFLICT] = true, [ERR_SOURCE_CHANGED] = true, [ERR_NO_UPLOAD] = true,
     [ERR_BAD_PART] = true,
 };
 

@@ -3,13 +3,11 @@
  * What the source says now about a file that it did not deliver as listed.
  *
  *   LIST its dataset file ─ there, as it was ─▶ back to the queue at once
- *    ├ of another length ─▶ RELIST
- *    └ not there ─▶ LOOK at the batch ─ readable ─▶ RELIST ─▶ (ABORT its upload)
- *                    ├ withdrawn, unknown ─▶ given up
- *                    └ open again ─▶ back to the queue at once
+ *    └ not there, or of another length ─▶ RELIST ─▶ (ABORT its upload)
  *
- * RELIST: compaction has renamed or replaced files of the batch. What its listing said is void:
- * the file leaves the queue, and the batch is listed anew.
+ * RELIST: compaction has renamed or replaced files of the batch, or it was withdrawn. What its
+ * listing said is void: the file leaves the queue, and the batch begins anew, with a look at
+ * what has become of it.
  */
 #include "daemon/relook.h"
 
@@ -19,7 +17,6 @@
 #include "daemon/file_plan.h"
 #include "daemon/uploader.h"
 #include "lib/aep/access.h"
-#include "lib/aep/catalog.h"
 #include "lib/base/log.h"
 
 struct relook {
@@ -27,7 +24,6 @@ struct relook {
     const char *batch, *name; /* in the task */
     int64_t length;           /* as listed now; -1 = not found */
     struct access_list list;
-    struct catalog_list look;
     struct queue_op op;
     struct file_plan plan; /* for the key, if an upload has to be aborted */
     struct upload upload;
@@ -37,7 +33,6 @@ struct relook {
 static void begin_relook(struct deferred *work);
 static void on_page(struct access_list *list);
 static void on_list(struct access_list *list);
-static void on_look(struct catalog_list *look);
 static void relist(struct relook *relook);
 static void on_relisted(struct queue_op *op);
 static void on_aborted(struct upload *upload);
@@ -70,7 +65,6 @@ static void relook_free(struct task *task)
     struct relook *relook = container_of(task, struct relook, task);
     loop_undefer(task->core->loop, &relook->begin);
     access_list_release(&relook->list);
-    catalog_release(&relook->look);
     queue_cancel(&relook->op);
     queue_op_release(&relook->op);
     s3_call_release(&relook->upload.call);
@@ -83,7 +77,6 @@ static void relook_cancel(struct task *task)
 {
     struct relook *relook = container_of(task, struct relook, task);
     access_list_cancel(&relook->list);
-    catalog_cancel(&relook->look);
     if (task->lost)
         uploader_abort(&relook->upload);
 }
@@ -143,34 +136,9 @@ static void on_list(struct access_list *list)
         task_fail(&relook->task, &list->fault);
     } else if (relook->length == queue_task_int(relook->task.lease, "length", -1)) {
         hand_on(relook);
-    } else if (relook->length >= 0) {
-        relist(relook);
     } else {
-        const struct queue_task *lease = relook->task.lease;
-        relook->look = (struct catalog_list){ .dataset = lease->dataset,
-                                              .batch = relook->batch,
-                                              .from = lease->order,
-                                              .done = on_look };
-        catalog_start(relook->task.core->aep, &relook->look);
-    }
-}
-
-/* ---- the batch */
-
-static void on_look(struct catalog_list *look)
-{
-    struct relook *relook = container_of(look, struct relook, look);
-    struct fault fault = look->fault;
-    if (fault.code == ERR_NOT_FOUND)
-        fault_set(&fault, ERR_GONE, "batch %s does not exist any more", relook->batch);
-    else if (!fault.code && look->batches->state == BATCH_WITHDRAWN)
-        fault_set(&fault, ERR_GONE, "batch %s is %s now", relook->batch, look->batches->status);
-    if (fault.code)
-        task_fail(&relook->task, &fault);
-    else if (look->batches->state == BATCH_READABLE)
         relist(relook);
-    else
-        hand_on(relook);
+    }
 }
 
 /* ---- the batch is listed anew */

@@ -176,7 +176,6 @@ int ask_exit(const struct fault *fault)
     case OK:
         return EX_OK;
     case ERR_NOT_FOUND:
-    case ERR_GONE:
         return EX_NOINPUT;
     case ERR_DENIED:
     case ERR_CREDENTIAL:

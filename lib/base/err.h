@@ -48,7 +48,6 @@ enum action {
     X(ERR_TOO_BIG, "too-big", RETRY, "answer is larger than the limit for it")                 \
     /* source */                                                                               \
     X(ERR_NOT_READY, "not-ready", WAIT, "batch is not readable yet")                           \
-    X(ERR_GONE, "gone", GIVE_UP, "batch is no longer readable at the source")                  \
     X(ERR_SOURCE_CHANGED, "source-changed", RESTART, "file changed while it was read")         \
     X(ERR_CORRUPT, "corrupt", RESTART, "file is not what its name says")                       \
     /* sink */                                                                                 \

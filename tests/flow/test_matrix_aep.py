@@ -61,9 +61,9 @@ def test_a3_listing_of_a_deleted_batch(world, sim, aep_line, redis, judge):
     daemon.start()
     committed(daemon, 1)
     task = f"b/{data.id}/{batch.id}"
-    wait_until(lambda: field(redis, task, "status") in ("failed", "completed"), PATIENCE_S,
+    wait_until(lambda: field(redis, task, "status") == "completed", PATIENCE_S,
                "the batch has ended")
-    assert field(redis, task, "class") == "gone" or field(redis, task, "result") == "deleted"
+    assert field(redis, task, "result") == "deleted"
     assert gone.hits
     judge()
 

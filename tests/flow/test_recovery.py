@@ -430,21 +430,26 @@ def test_file_listed_with_a_wrong_length(size, listed, world, sim, aep_relay, sl
     judge(allow_uploads=0)
 
 
-def test_batch_withdrawn_under_its_files(world, sim, sluiced, redis, judge):
-    """Files of a batch that was withdrawn: given up soon, and the reason says so."""
+@pytest.mark.parametrize("order", ["concurrent", "commit"])
+@pytest.mark.parametrize("status", ["inactive", "deleted"])
+def test_batch_withdrawn_under_its_files(order, status, world, sim, sluiced, redis, judge):
+    """A platform merges and takes back whenever it likes: nobody is called, and nothing waits for
+    the batch."""
     data = world.dataset()
-    batch = data.batch([8 * MIB] * 4)
+    batch, after = data.batch([8 * MIB] * 4), data.batch([100])
     sim.start()
     sim.arm(f"slow:bytes_per_second={4 * MIB}")
     daemon = sluiced()
+    daemon.config["datasets"][0]["order"] = order
     daemon.start()
     wait_until(lambda: daemon.metric("sluice_received_bytes_total") > 6 * MIB, 20)
-    sim.set_status(batch, "inactive")
+    sim.set_status(batch, status)
     task = f"b/{data.id}/{batch.id}"
-    wait_until(lambda: field(redis, task, "status") == "failed", 30, "the batch has failed")
-    dead = redis.command("SMEMBERS", f"sluice:dead:{task}").split()
-    assert field(redis, dead[0], "class") == "gone"
-    assert "inactive" in field(redis, dead[0], "error")
+    wait_until(lambda: field(redis, task, "result") == "withdrawn", 60, "the batch is skipped")
+    committed(daemon, 1, 60)
+    drained(daemon, redis)
+    assert field(redis, f"b/{data.id}/{after.id}", "result") == ""
+    assert redis.command("ZCARD", "sluice:dead") == "0"
     judge(allow_strays=True, allow_uploads=4)
 
 

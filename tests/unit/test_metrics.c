@@ -102,7 +102,7 @@ static void dead_letters_have_classes(void **state)
     AUTO_BUF out = BUF_INIT(OUT_MAX);
     struct metrics metrics = { 0 };
     metrics_count_dead(&metrics, ERR_POISON);
-    metrics_count_dead(&metrics, ERR_GONE);
+    metrics_count_dead(&metrics, ERR_CORRUPT);
     metrics_count_dead(&metrics, ERR_POISON);
     metrics_print(&metrics, &out);
     const char *text = buf_text(&out), *family = "sluice_dead_letters_by_class_total";
@@ -110,9 +110,9 @@ static void dead_letters_have_classes(void **state)
     assert_int_equal(strtol(sample(text, "sluice_dead_letters_total"), NULL, 10), 3);
     assert_non_null(strstr(text, type));
     AUTO_TEXT char *poison = mem_print("%s{class=\"poison\"}", family);
-    AUTO_TEXT char *gone = mem_print("%s{class=\"gone\"}", family);
+    AUTO_TEXT char *corrupt = mem_print("%s{class=\"corrupt\"}", family);
     assert_int_equal(strtol(sample(text, poison), NULL, 10), 2);
-    assert_int_equal(strtol(sample(text, gone), NULL, 10), 1);
+    assert_int_equal(strtol(sample(text, corrupt), NULL, 10), 1);
     assert_null(strstr(text, "class=\"cut\""));
 }
 
