@@ -37,7 +37,7 @@ struct claim {
 
 struct scheduler {
     struct core *core;
-    bool begun, draining, ticking, beating;
+    bool begun, draining, ticking, tick_again, beating;
     struct list running[CLASSES];
     int64_t reserved; /* pool bytes that the running files need */
     struct claim claim[CLASSES][QUEUE_LANES];
@@ -365,6 +365,7 @@ static void on_tick(struct timer *timer)
     struct core *core = scheduler->core;
     timer_set_in(core->loop, &scheduler->tick,
                  TICK_MS * 4 / 5 + (int64_t)(core_random() % (TICK_MS * 2 / 5)));
+    scheduler->tick_again = scheduler->ticking;
     if (scheduler->ticking || !queue_up(core->queue))
         return;
     scheduler->ticking = true;
@@ -377,6 +378,8 @@ static void on_ticked(struct queue_op *op)
     struct scheduler *scheduler = container_of(op, struct scheduler, tick_op);
     struct core *core = scheduler->core;
     scheduler->ticking = false;
+    if (scheduler->tick_again)
+        scheduler_tick(scheduler);
     if (!op->fault.code) {
         scheduler->figures.live_daemons = op->live_daemons;
         scheduler->figures.seq = op->seq;

@@ -2,6 +2,8 @@
 """Redis restarts, forgets, goes back in time, is damaged or refuses: nothing is lost or doubled,
 and all of it is told."""
 import json
+import re
+import threading
 import time
 
 import pytest
@@ -9,6 +11,7 @@ import redis as client_library
 
 from ground import now_ms
 from relay import Relay
+from test_recovery import s3_relay  # pylint: disable=unused-import
 from test_tail import committed, drained
 from world import Redis, wait_until, write_secret
 
@@ -323,6 +326,43 @@ def test_redis_goes_back_in_time(when, world, sim, sluiced, redis, raw, judge):
     all_done(redis, 4)
     judge(allow_uploads=4)
     assert daemon.metric("sluice_dead_letters_total") == 0
+
+
+def test_all_is_lost_and_an_older_state_comes_back(world, sim, sluiced, redis, raw, s3_relay,
+                                                   bucket, judge):
+    """On the heels of the loss a replica takes over that is older, but has counted further: what
+    was ordered again in between is ordered once more."""
+    data, _ = world.dataset(), world.dataset()
+    data.batch([2 * MIB], created=1_706_745_600_000)
+    sim.start()
+    daemon = sluiced(s3={"endpoint": f"http://{s3_relay.address}"})
+    daemon.config["datasets"][0]["start"] = "2024-03-01"
+    daemon.start()
+    ready(daemon)
+    wait_until(lambda: int(redis.command("GET", "sluice:seq")) > 60, 60, "it has counted")
+    older = snapshot(raw)
+    sim.arm(f"slow:bytes_per_second={MIB // 4}")
+    job = redis.command("FCALL", "sluice_backfill", 1, "sluice:", data.id, "2024-02-01",
+                        "2024-02-02").split()[1]
+    wait_until(lambda: any("/jobs/" in key for key in bucket.objects(DAY)), 20, "a record of it")
+    asked, go_on = threading.Event(), threading.Event()
+
+    def stall(request):
+        if re.search(rb"ds2.*_sluice.*jobs", request):  # the other dataset is not yet enrolled
+            asked.set()
+            go_on.wait(10)
+        return request
+
+    s3_relay.up = stall
+    redis.command("FLUSHALL")
+    assert asked.wait(20) and raw.exists(f"sluice:t:{job}")
+    restore(raw, older)
+    go_on.set()
+    wait_until(lambda: field(redis, job, "status") == "completed", 40, "the job is done")
+    assert lost(daemon) == 2
+    daemon.stop()
+    assert "does not know our last tick" in daemon.tail()
+    judge()
 
 
 def test_rollback_asks_for_the_recent_past_again(world, sim, sluiced, redis, raw, judge):
