@@ -155,6 +155,26 @@ def test_objects_are_deleted_where_the_operator_wants_it(world, sim, sluiced, bu
 
 
 
+def test_a_successor_that_fails_late(world, sim, sluiced, redis, judge, lake):
+    """As long as it may come, the batch that it would replace counts; when it does not come, that
+    one is looked at again, however long ago it was withdrawn."""
+    data = world.dataset()
+    next_id = promised(world)
+    old = data.batch([100], successor=next_id)
+    daemon = sluiced(aep=QUICK)
+    daemon.start()
+    ended(redis, old)
+    replay = {"predecessors": [old.id], "reason": "replace"}
+    coming = data.batch([90], batch_id=next_id, status="staging", replay=replay, **just_now())
+    sim.add(coming)
+    sim.set_status(old, "inactive")
+    time.sleep(5)  # far more than the overlap
+    assert lake.counted() == {old.id}
+    sim.set_status(coming, "failed")
+    wait_until(lambda: set(lake.revocations()) == {old.id}, 30, "its revocation")
+    judge()
+
+
 def test_late_batches_are_found(world, sim, sluiced, redis, judge):
     """Behind the watermark by more than the overlap: by the sweep if it is new to Catalog, by the
     daily reconciliation if it looks old."""
