@@ -122,10 +122,11 @@ static bool refused_by_condition(enum err err)
     return err == ERR_EXISTS || err == ERR_CONFLICT;
 }
 
+/* After a conflict alone nothing may be there, and the next PUT would be right to go through. */
 static enum step learn_put_new(struct s3_probe *probe, enum err err)
 {
     (void)probe;
-    if (!err || refused_by_condition(err))
+    if (!err || err == ERR_EXISTS)
         return PUT_AGAIN;
     return err == ERR_REQUEST ? PUT_PLAIN : UNUSABLE;
 }

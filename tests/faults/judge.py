@@ -212,10 +212,11 @@ class Judge:
                 and self.key_of(batch, "revocations") not in self.lab.store.objects]
 
     def leaks(self):
-        """How many uploads may be left over. An orderly stop leaves none."""
+        """How many uploads may be left over: of each file that is copied, one for each fault. An
+        orderly stop leaves none."""
         struck = self.lab.wire.struck
-        return self.lab.lapses + sum(strike.kind not in ("term-before", "term-after", "hup")
-                                     for strike in struck)
+        faults = sum(strike.kind not in ("term-before", "term-after", "hup") for strike in struck)
+        return (self.lab.lapses + faults) * self.scenario.copies
 
     def verdict(self):
         """All that must hold in the end."""

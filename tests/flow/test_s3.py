@@ -486,6 +486,13 @@ def test_the_probe_on_a_store_without_conditions(scripted):
     assert (got["code"], got["put"], got["complete"], got["crc32c"]) == ("ok", 0, 0, 1)
 
 
+def test_the_probe_beside_another_write(scripted):
+    """A conflict says that somebody else is writing, not that anything is there: a PUT that goes
+    through after it would prove nothing."""
+    _, client = scripted(error(409, "ConditionalRequestConflict"), reply(200))
+    assert client("probe")["code"] == "conflict"
+
+
 def test_the_probe_gives_up_with_the_reason(scripted):
     """No repetition inside: an answer that got lost would prove nothing."""
     _, client = scripted(error(503, "SlowDown"), error(403, "AccessDenied"))
