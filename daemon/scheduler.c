@@ -8,8 +8,6 @@
  */
 #include "daemon/scheduler.h"
 
-#include <inttypes.h>
-
 #include "daemon/file_plan.h"
 #include "daemon/inbox.h"
 #include "daemon/pool.h"
@@ -362,11 +360,10 @@ static void send_tick(struct scheduler *scheduler)
 static void on_tick(struct timer *timer)
 {
     struct scheduler *scheduler = container_of(timer, struct scheduler, tick);
-    struct core *core = scheduler->core;
-    timer_set_in(core->loop, &scheduler->tick,
+    timer_set_in(scheduler->core->loop, timer,
                  TICK_MS * 4 / 5 + (int64_t)(core_random() % (TICK_MS * 2 / 5)));
     scheduler->tick_again = scheduler->ticking;
-    if (scheduler->ticking || !queue_up(core->queue))
+    if (scheduler->ticking || !queue_up(scheduler->core->queue))
         return;
     scheduler->ticking = true;
     scheduler->tick_op.done = on_ticked;
