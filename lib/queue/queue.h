@@ -16,9 +16,9 @@
  * Lost writes: every mutation counts up `seq` and tells it. If it is ever lower than it was, if
  * what our last tick wrote is not there (two histories may count as far), if datasets of ours are
  * unknown tick after tick, or a replica was promoted in the place of the server that we knew,
- * Redis may have forgotten what it had acknowledged. The owner of the queue ticks at once then:
- * only so is a second loss on the heels of the first seen. From that moment on the queue works under another owner name, so that no old
- * lease is good for anything, and says so.
+ * Redis may have forgotten what it had acknowledged. From that moment on the queue works under
+ * another owner name, so that no old lease is good for anything, and says so. Whoever is told
+ * ticks at once: only so is a second loss on the heels of the first seen.
  */
 #ifndef SLUICE_QUEUE_QUEUE_H
 #define SLUICE_QUEUE_QUEUE_H
