@@ -35,7 +35,8 @@ struct claim {
 
 struct scheduler {
     struct core *core;
-    bool begun, draining, ticking, tick_again, beating;
+    bool begun, draining, beating;
+    bool ticking, tick_again; /* one is on its way; another was wanted meanwhile */
     struct list running[CLASSES];
     int64_t reserved; /* pool bytes that the running files need */
     struct claim claim[CLASSES][QUEUE_LANES];

@@ -158,8 +158,8 @@ static void on_lost_writes(void *owner, const char *how)
     scheduler_forget(core->scheduler);
     tail_forget(core);
     repair_start(core->repair);
-    scheduler_tick(
-        core->scheduler); /* first: what it writes tells, should Redis go back again */
+    /* Before the enrolment: what a tick writes tells, should Redis go back once more meanwhile. */
+    scheduler_tick(core->scheduler);
     enroll_start(startup->enroll, true);
 }
 

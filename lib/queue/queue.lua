@@ -921,9 +921,9 @@ local function count_relists(batch)
   return times
 end
 
--- The holder of a file found that the source has it no more, or another one of its name, although
--- its batch is readable: the listing that named it is void. The file leaves the queue; if it is
--- still there, the listing to come names it again. `worn`: that has been tried often enough, and
+-- The holder of a file found that the source has it no more, or another one of its name: the listing
+-- that named it is void. The file leaves the queue; if its batch may still be read and has it, the
+-- listing to come names it again. `worn`: that has been tried often enough, and
 -- the file is still the holder's.
 local function relist_batch(a) -- file owner fence
   local file = need_held(need_id(a[1]), a[2], a[3])

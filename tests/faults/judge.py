@@ -7,13 +7,12 @@ import hashlib
 import json
 import re
 
-from oracle import Oracle, encode_segment
+from oracle import Oracle, generation_of, record_key
 
 PREFIX = "lake/"
 HOUSEKEEPING = re.compile(r"(^|/)_sluice/")
 MANIFEST = re.compile(r"_sluice/manifests/dt=[^/]+/([^/]+)\.json$")
 RECORD = re.compile(r"_sluice/(manifests|revocations)/")  # what readers go by
-GENERATION = re.compile(r"/_generation=(\d+)/")
 READ_AGAIN = 2 << 20  # what the kernels hold when a daemon dies
 MUTATIONS = {"submit", "fan", "claim", "save", "done", "fail", "release"}
 SPOILS = {"NoSuchUpload", "InvalidPart", "EntityTooSmall", "BadDigest", "OperationAborted",
@@ -239,8 +238,8 @@ class Judge:
     def check_replays(self):
         """A dataset that was replayed has one more generation, with all its batches."""
         for _, dataset, _, _ in self.scenario.jobs if self.scenario.copies > 1 else ():
-            found = {int(match[1]) for key in self.lab.store.objects
-                     if f"{PREFIX}{dataset}/" in key and (match := GENERATION.search(key))}
+            found = {generation_of(key) for key in self.lab.store.objects
+                     if key.startswith(f"{PREFIX}{dataset}/")} - {1}
             self.want("replay", len(found) <= 1, f"{dataset}: generations {sorted(found)}")
             for batch in self.world.of_dataset(dataset):
                 good = not self.expected(batch) or any(
@@ -264,10 +263,7 @@ class Judge:
     @staticmethod
     def key_of(batch, what, generation=1):
         """Where a batch's manifest (or its revocation) is."""
-        day = datetime.datetime.fromtimestamp(batch.created / 1000, datetime.timezone.utc)
-        folder = "" if generation == 1 else f"_generation={generation}/"
-        return (f"{PREFIX}{batch.dataset}/{folder}_sluice/{what}/dt={day:%Y-%m-%d}/"
-                f"{encode_segment(batch.id)}.json")
+        return record_key(f"{PREFIX}{batch.dataset}/", batch, what, generation)
 
 
 class Tree:

@@ -191,11 +191,8 @@ class Oracle:
 
     def key_beside(self, batch, what, generation=1):
         """Where the manifest (or the revocation) of a batch has to be."""
-        day = datetime.datetime.fromtimestamp(batch.created / 1000, datetime.timezone.utc)
         name = self.names.get(batch.dataset, batch.dataset)
-        folder = f"_generation={generation}/" if generation != 1 else ""
-        return (f"{self.prefix}{name}/{folder}_sluice/{what}/dt={day:%Y-%m-%d}/"
-                f"{encode_segment(batch.id)}.json")
+        return record_key(f"{self.prefix}{name}/", batch, what, generation)
 
     def count_manifests(self, manifests):
         """One for each readable batch, none for others. A replay is right for what it has."""
@@ -402,6 +399,13 @@ def version_of(batch, entries):
         chosen.setdefault(item.id, item)
     return dataclasses.replace(batch, files=[dataclasses.replace(item, nested=[])
                                              for item in chosen.values()])
+
+
+def record_key(folder, batch, what, generation=1):
+    """The key of a batch's manifest or revocation below the folder of its dataset."""
+    day = datetime.datetime.fromtimestamp(batch.created / 1000, datetime.timezone.utc)
+    inner = f"_generation={generation}/" if generation != 1 else ""
+    return f"{folder}{inner}_sluice/{what}/dt={day:%Y-%m-%d}/{encode_segment(batch.id)}.json"
 
 
 def generation_of(key):
