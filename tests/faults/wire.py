@@ -7,11 +7,13 @@ was seen before in this run. So the operations of an undisturbed run name the po
 later runs are disturbed, although no two runs have the same order of polls.
 """
 import collections
+import re
 import signal
 from dataclasses import dataclass
 
 
 NO_POLL = 1 << 30
+GENERATION = re.compile(r"(?<=[/=])\d{13}(?=/)")  # of a replay: another one in each run
 REPEATED = {"head", "get", "hget", "batch"}  # go on for a while when something was withdrawn
 
 
@@ -168,7 +170,8 @@ class Wire:
         if self.lab.scenario.changes and op.verb in REPEATED:
             op.polls = 2
         polled = op.polls < NO_POLL and self.lab.acted
-        key = (op.service, op.verb, op.subject, f"after act {self.lab.acted}" if polled else "")
+        subject = GENERATION.sub("generation", op.subject)
+        key = (op.service, op.verb, subject, f"after act {self.lab.acted}" if polled else "")
         self.seen[key] += 1
         op.occurrence = self.seen[key]
         op.name = " ".join(filter(None, key)) + f" #{op.occurrence}"
